@@ -1,0 +1,3 @@
+"""skyflow: durable launching of machine-learning tasks."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What things are. Pure data and pure decisions: no input or output, no clock, importable in a workflow."""
