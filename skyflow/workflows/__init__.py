@@ -1,1 +1,1 @@
-""""""
+"""What happens when. Workflow code decides; activities do. Imports models and errors only."""

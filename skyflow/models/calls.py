@@ -1,0 +1,253 @@
+"""The activities that workflows call: names and types, no bodies.
+
+Workflows call these (`execute_activity_method(CloudCalls.create_nodes, …)`); the classes in `skyflow/activities`
+subclass them. So a workflow never imports what an activity needs, and a type checker holds both sides together. A
+method's name is wire format. Every activity may run twice and may die half way: each says what names its effect.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+from temporalio import activity
+
+from skyflow.models.job import Gang, JobEnd, JobRecord, JobSpec, RankEnd
+from skyflow.models.node import GangRef, GangRequest, Node
+from skyflow.models.operation import (
+    AutostopSetting,
+    NodesReport,
+    Release,
+    Reservation,
+    Reserve,
+    Submission,
+)
+from skyflow.models.plan import Plan, PlanRequest
+from skyflow.models.wire import Wire
+
+
+class SyncRequest(Wire):
+    """Bring a snapshot onto one node."""
+
+    gang: Gang
+    """One node."""
+    ref: str
+    """Key of the snapshot in the store."""
+    target: str
+    """Where it goes on the node: `~/…`, absolute, or relative to the home."""
+    store: str | None = None
+    """URL of the store as the client sees it."""
+
+
+class SyncReport(Wire):
+    sent_files: int = 0
+    sent_bytes: int = 0
+    deleted: int = 0
+
+
+class SetupRequest(Wire):
+    """Run setup on one node."""
+
+    gang: Gang
+    """All nodes of the cluster: setup knows its peers."""
+    rank: int
+    job_id: int
+    setup: str
+    envs: dict[str, str] = Field(default_factory=dict)
+    task_id: str = ""
+    user: str = ""
+    num_gpus: int = 0
+
+
+class GangStart(Wire):
+    """Start a job on all nodes of its gang, or on none."""
+
+    gang: Gang
+    job_id: int
+    spec: str
+
+
+class UnitRequest(Wire):
+    """One unit (a job's run or setup) on the nodes of a gang."""
+
+    gang: Gang
+    unit: str
+    code: int = 137
+    """For a cancel: the exit code of what had not ended by itself."""
+
+
+class WatchRequest(Wire):
+    gang: Gang
+    cursors: dict[str, int] = Field(default_factory=dict)
+
+
+class UnitEvent(Wire):
+    rank: int
+    unit: str
+    code: int
+
+
+class WatchReport(Wire):
+    cursors: dict[str, int] = Field(default_factory=dict)
+    ended: list[UnitEvent] = Field(default_factory=list)
+    gone: list[int] = Field(default_factory=list)
+    """Ranks whose nodes the cloud says are gone."""
+
+
+class JobSubmission(Wire):
+    """The job's spec goes into the store, its key to the cluster."""
+
+    cluster: str
+    submission: Submission
+    uid: str
+    spec: JobSpec
+
+
+class ClusterMessage(Wire):
+    """Whom a message is for."""
+
+    cluster: str
+
+
+class ReserveCall(ClusterMessage):
+    reserve: Reserve
+    create: bool = False
+    """Start the cluster's workflow if it is not running."""
+
+
+class NodesCall(ClusterMessage):
+    report: NodesReport
+
+
+class ReleaseCall(ClusterMessage):
+    release: Release
+
+
+class AutostopCall(ClusterMessage):
+    setting: AutostopSetting
+
+
+class RecordCall(Wire):
+    """What is kept in the store of a job that has ended."""
+
+    cluster: str
+    uid: str
+    job: JobRecord
+    end: JobEnd
+
+
+class ClusterCalls:
+    """Talks to cluster workflows. Task queue `skyflow`."""
+
+    @activity.defn
+    async def reserve_cluster(self, call: ReserveCall) -> Reservation:
+        """Named by the caller's workflow id. Asking again returns the same reservation."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def report_nodes(self, call: NodesCall) -> None:
+        """Named by the caller's workflow id and the life of the cluster."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def release_cluster(self, call: ReleaseCall) -> None:
+        """Releasing what is not held does nothing."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def set_autostop(self, call: AutostopCall) -> None:
+        """The last setting wins; the same one twice is one."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def submit_job(self, call: JobSubmission) -> None:
+        """Named by the job's id: the spec is put if absent, a second submission is ignored."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def describe_workflows(self, ids: list[str]) -> dict[str, str]:
+        """Workflow id → RUNNING, COMPLETED, FAILED, CANCELED, TERMINATED, TIMED_OUT or ABSENT. Reads only."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def find_life(self, cluster: str) -> str:
+        """The uid of the cluster's present life, if its workflow runs; empty otherwise. Reads only."""
+        raise NotImplementedError
+
+
+class PlanCalls:
+    """Task queue `skyflow`."""
+
+    @activity.defn
+    async def rank_offers(self, request: PlanRequest) -> Plan:
+        """Reads only."""
+        raise NotImplementedError
+
+
+class CloudCalls:
+    """Calls to a cloud's API. Task queue `skyflow-cloud`, or the host's."""
+
+    @activity.defn
+    async def create_nodes(self, request: GangRequest) -> list[Node]:
+        """Create or adopt, named by `GangRequest.token`. Raises ProvisionError; a partial gang may exist then."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def delete_nodes(self, gang: GangRef) -> int:
+        """Deletes by tag; deleting what is absent succeeds. Returns how many there were."""
+        raise NotImplementedError
+
+
+class SyncCalls:
+    """Bulk bytes. Task queue `skyflow-sync`, or the host's."""
+
+    @activity.defn
+    async def sync_workdir(self, request: SyncRequest) -> SyncReport:
+        """Ends in an atomic switch; running again finds nothing to do."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def sync_file_mounts(self, request: SyncRequest) -> SyncReport:
+        """As sync_workdir, for one mount on one node."""
+        raise NotImplementedError
+
+
+class NodeCalls:
+    """Quick calls to nodes. Task queue `skyflow`, or the host's."""
+
+    @activity.defn
+    async def start_gang(self, request: GangStart) -> None:
+        """Named by the job's unit: a node starts a unit once. If one node cannot start it, none does."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def cancel_units(self, request: UnitRequest) -> None:
+        """Leaves a tombstone and kills the tree; what had ended keeps its code."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def list_ended(self, request: UnitRequest) -> list[RankEnd]:
+        """Which ranks of a unit have ended, read from the nodes, after what was left of their logs is in the store."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def count_running(self, gang: GangRef) -> int:
+        """How many units still run on the nodes found by tag. Reads only."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def record_job(self, call: RecordCall) -> None:
+        """Named by the job; the record of an ended job does not change."""
+        raise NotImplementedError
+
+
+class WatchCalls:
+    """Long calls to nodes. Task queue `skyflow-watch`, or the host's."""
+
+    @activity.defn
+    async def watch_nodes(self, request: WatchRequest) -> WatchReport:
+        """Follows all nodes from the cursors on, ships logs, returns when something happened."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def run_setup(self, request: SetupRequest) -> None:
+        """Named by the setup's unit: a node runs it once; a retry waits for the same run. Raises CommandError."""
+        raise NotImplementedError

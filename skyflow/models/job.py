@@ -1,0 +1,174 @@
+"""Jobs: one command on a gang of nodes, its statuses and the rules of the gang."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from skyflow.models.node import Node
+from skyflow.models.wire import Wire
+
+STOPPED_WITH_GANG = 137
+"""Exit code of a rank that was stopped because of somebody else: another rank's failure, or a cancel (PARITY §4.4)."""
+
+LOST = -1
+"""Code of a rank whose node rebooted, or lost the process, before it left an exit code."""
+
+
+class JobStatus(StrEnum):
+    """The statuses of a job, in SkyPilot's order (PARITY §4.2)."""
+
+    INIT = "INIT"
+    PENDING = "PENDING"
+    SETTING_UP = "SETTING_UP"
+    RUNNING = "RUNNING"
+    FAILED_DRIVER = "FAILED_DRIVER"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    FAILED_SETUP = "FAILED_SETUP"
+    CANCELLED = "CANCELLED"
+
+    def is_terminal(self) -> bool:
+        return self not in (JobStatus.INIT, JobStatus.PENDING, JobStatus.SETTING_UP, JobStatus.RUNNING)
+
+    @property
+    def exit_code(self) -> int:
+        """What `launch`, `exec` and `logs` leave with: 0 ok, 100 failed, 101 running, 103 cancelled (PARITY §4.2)."""
+        if self is JobStatus.SUCCEEDED:
+            return 0
+        if self is JobStatus.CANCELLED:
+            return 103
+        return 100 if self.is_terminal() else 101
+
+
+class JobRecord(Wire):
+    """What a cluster keeps of a job."""
+
+    id: int
+    name: str = ""
+    user: str = ""
+    status: JobStatus = JobStatus.INIT
+    reason: str = ""
+    launch: str = ""
+    """Workflow id of the launch that brought it."""
+    num_nodes: int = 1
+    ranks: list[int] = Field(default_factory=list)
+    """Ranks, in the cluster, of the nodes that it runs on. Its own ranks are the positions in this list."""
+    has_setup: bool = False
+    submitted_at: float = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    returncode: int | None = None
+    spec: str = ""
+    """Key of its JobSpec in the store."""
+    cancelling: bool = False
+    """Cancelled while its workflow was being started."""
+
+
+class JobSpec(Wire):
+    """What to run. Kept in the store, so that neither a queue nor a history carries scripts."""
+
+    name: str = ""
+    run: str = ""
+    envs: dict[str, str] = Field(default_factory=dict)
+    task_id: str = ""
+    user: str = ""
+
+
+class Gang(Wire):
+    """The nodes that one unit of work runs on, and what is needed to reach them."""
+
+    cluster: str
+    uid: str
+    cloud: str
+    region: str = ""
+    zone: str = ""
+    host: str | None = None
+    nodes: list[Node]
+
+
+class JobRequest(Wire):
+    """Input of a JobWorkflow."""
+
+    job_id: int
+    gang: Gang
+    spec: str
+    launch: str = ""
+    name: str = ""
+    check_seconds: float = 60
+
+
+class RankEnd(Wire):
+    """One rank of a job has ended. `rank` counts in the cluster."""
+
+    rank: int
+    code: int
+
+
+class JobEnd(Wire):
+    """How a job ended."""
+
+    job_id: int
+    status: JobStatus
+    returncode: int | None = None
+    reason: str = ""
+
+
+class GangState(Wire):
+    """The ranks of a running job (ranks of the cluster) and what has become of them."""
+
+    ranks: list[int]
+    codes: dict[int, int] = Field(default_factory=dict)
+    first_failure: int | None = None
+    """The rank that failed first."""
+    cancelled: bool = False
+
+    def ended(self, end: RankEnd) -> list[int]:
+        """Takes note of a rank's end; returns the ranks that must be stopped because of it."""
+        if end.rank not in self.ranks or end.rank in self.codes:
+            return []
+        self.codes[end.rank] = end.code
+        if end.code == 0 or self.first_failure is not None or self.cancelled:
+            return []
+        self.first_failure = end.rank
+        return self.running()
+
+    def cancel(self) -> list[int]:
+        """Somebody cancelled the job; returns the ranks that must be stopped."""
+        self.cancelled = True
+        return self.running()
+
+    def running(self) -> list[int]:
+        return [rank for rank in self.ranks if rank not in self.codes]
+
+    def outcome(self, job_id: int) -> JobEnd:
+        """How the job ended, once no rank is running."""
+        failed = self.first_failure
+        if failed is not None:
+            code = self.codes[failed]
+            position = self.ranks.index(failed)
+            if code == LOST:
+                reason = f"Rank {position} was lost: its node rebooted, or its process vanished."
+                return JobEnd(job_id=job_id, status=JobStatus.FAILED_DRIVER, reason=reason)
+            reason = f"Rank {position} failed with exit code {code}."
+            return JobEnd(job_id=job_id, status=JobStatus.FAILED, returncode=code, reason=reason)
+        if self.cancelled and any(self.codes.values()):
+            return JobEnd(job_id=job_id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason="Cancelled.")
+        return JobEnd(job_id=job_id, status=JobStatus.SUCCEEDED, returncode=0)
+
+
+def run_unit(job_id: int) -> str:
+    """Name, on the nodes and in the store, of a job's run."""
+    return str(job_id)
+
+
+def setup_unit(job_id: int) -> str:
+    """Name, on the nodes and in the store, of a job's setup."""
+    return f"{job_id}-setup"
+
+
+def as_row(job: JobRecord) -> dict[str, Any]:
+    """A job as `queue` shows it: plain JSON."""
+    return job.model_dump(mode="json", exclude={"spec", "cancelling"})

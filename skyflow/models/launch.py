@@ -1,0 +1,113 @@
+"""A launch: what is asked for, how far it is, what came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from skyflow.errors import InvalidTaskError
+from skyflow.models.node import Offer
+from skyflow.models.wire import Wire
+
+
+class LaunchRequest(Wire):
+    """Input of a LaunchWorkflow. Plain JSON: any client in any language can write it. Only `task` is needed."""
+
+    task: dict[str, Any] = Field(default_factory=dict)
+    """A task, with the keys of a task YAML."""
+    cluster: str | None = None
+    """Name of the cluster; made up if absent."""
+    stages: list[str] | None = None
+    """Names of the stages to go through; all of them if absent."""
+    dryrun: bool = False
+    down: bool = False
+    detach_run: bool = False
+    no_setup: bool = False
+    idle_minutes_to_autostop: int | None = None
+    workdir: str | None = None
+    """Key, in the store, of the snapshot of the workdir."""
+    file_mounts: dict[str, str] = Field(default_factory=dict)
+    """Target on the nodes → key of the snapshot, in the store."""
+    store: str | None = None
+    """URL of the store that the snapshots are in: the worker's must be the same."""
+    user: str = ""
+
+    @classmethod
+    def parse(cls, value: Any) -> LaunchRequest:
+        """Reads a start input. A bad one raises InvalidTaskError: the launch fails instead of retrying for ever."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "input"
+            raise InvalidTaskError(f"Invalid launch request: {where}: {first['msg']}") from None
+
+
+class Attempt(Wire):
+    """One offer that was tried."""
+
+    place: str
+    instance_type: str
+    price: float
+    error: str = ""
+    code: str = ""
+    scope: str = ""
+    started: float = 0
+    seconds: float = 0
+
+
+class StageProgress(Wire):
+    """One stage of a launch; times are epoch seconds."""
+
+    name: str
+    started: float
+    ended: float | None = None
+    detail: str = ""
+
+
+class LaunchProgress(Wire):
+    """Answer of the query `progress`."""
+
+    cluster: str = ""
+    uid: str = ""
+    job_id: int | None = None
+    ranks: list[int] = Field(default_factory=list)
+    """Ranks, in the cluster, of the nodes whose logs belong to this launch."""
+    stages: list[StageProgress] = Field(default_factory=list)
+    attempts: list[Attempt] = Field(default_factory=list)
+    plan: list[Offer] = Field(default_factory=list)
+    waiting_for: str = ""
+    """What the launch waits for, in words, if it waits."""
+    job_status: str = ""
+
+
+class LaunchResult(Wire):
+    """What came of a launch."""
+
+    cluster: str
+    uid: str = ""
+    job_id: int | None = None
+    status: str = ""
+    """The job's status; empty if there was no job to wait for."""
+    returncode: int | None = None
+    reason: str = ""
+    ranks: list[int] = Field(default_factory=list)
+    num_nodes: int = 0
+    offer: Offer | None = None
+    plan: list[Offer] = Field(default_factory=list)
+    """For a dry run: every offer, in the order in which they would be tried."""
+    down: bool = False
+    """Whether the nodes were taken down again."""
+
+
+def describe(progress: LaunchProgress) -> str:
+    """A launch in Markdown, for the Web UI: its stages, and every offer that was tried with its answer."""
+    lines = [f"Cluster **{progress.cluster}**", ""]
+    lines += [f"- {stage.name}" + ("" if stage.ended is None else " ✓") for stage in progress.stages]
+    if progress.attempts:
+        lines += ["", "| tried | price/h | answer |", "|---|---|---|"]
+        lines += [f"| {a.place} {a.instance_type} | ${a.price:.4g} | {a.error or 'ok'} |" for a in progress.attempts]
+    if progress.waiting_for:
+        lines += ["", f"Waiting for {progress.waiting_for}"]
+    return "\n".join(lines)

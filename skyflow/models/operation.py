@@ -1,0 +1,220 @@
+"""What is said to a cluster, and what a cluster decides: its messages and its actions.
+
+An *operation* is a workflow that uses the cluster: a launch, an exec, a down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from skyflow.models.job import JobEnd, JobRecord
+from skyflow.models.node import Node, Offer
+from skyflow.models.wire import Wire
+
+OperationKind = Literal["launch", "exec", "down"]
+
+
+class IdleRule(Wire):
+    """Take the cluster down after so many idle minutes."""
+
+    minutes: int
+    safety: bool = False
+    """Set by skyflow, until the user's own rule is known."""
+
+
+class Operation(Wire):
+    workflow_id: str
+    kind: OperationKind
+    exclusive: bool = False
+    granted: bool = False
+    job_id: int | None = None
+
+
+class Place(Wire):
+    """Where nodes of a cluster may be: a cloud, and the host whose worker must make the calls, if there is one."""
+
+    cloud: str
+    host: str | None = None
+
+
+class Expect(Wire):
+    """A launch is about to make nodes there. Said before the first node exists, so that somebody always owns it."""
+
+    uid: str
+    place: Place
+
+
+class Reserve(Wire):
+    """A workflow asks for the cluster. Asking again is the same request."""
+
+    workflow_id: str
+    kind: OperationKind
+    force: bool = False
+    """For a down that has waited long enough: do not wait for jobs that cannot be stopped."""
+    epoch: int | None = None
+    """For a down that nobody asked for: only if the cluster has been idle since this epoch."""
+    job: JobRecord | None = None
+    """The job that it brings, if any."""
+
+
+class Reservation(Wire):
+    """Answer to Reserve, and the signal `granted` that may follow it."""
+
+    granted: bool = False
+    uid: str = ""
+    job_id: int | None = None
+    nodes: list[Node] = Field(default_factory=list)
+    offer: Offer | None = None
+    waiting_for: str = ""
+    places: list[Place] = Field(default_factory=list)
+    deployment: str = ""
+    search_attributes: bool = False
+    check_seconds: float = 60
+    safety_minutes: int = 60
+
+
+class NodesReport(Wire):
+    """A launch has made the nodes."""
+
+    workflow_id: str
+    uid: str
+    nodes: list[Node]
+    offer: Offer
+
+
+class Release(Wire):
+    """An operation is over."""
+
+    workflow_id: str
+    job: JobEnd | None = None
+    """What became of its job, if that was never submitted."""
+    nodes_deleted: bool = False
+    discard: bool = False
+    """The nodes were made for this operation and are not wanted any more: delete them if nobody else uses them."""
+
+
+class Submission(Wire):
+    """A launch hands its job over."""
+
+    workflow_id: str
+    job_id: int
+    spec: str
+
+
+class AutostopSetting(Wire):
+    """The user's idle rule. `minutes` None or negative: none."""
+
+    minutes: int | None = None
+    only_replace_safety: bool = False
+    """Set by a launch that asked for nothing: the safety rule ends, a rule of the user stays."""
+    notify: str = ""
+    """Workflow that gets the signal `cluster_ended`."""
+
+
+class IdleDue(Wire):
+    """The idle clock that was started in this epoch of this life has run out."""
+
+    uid: str
+    epoch: int
+
+
+class CancelRequest(Wire):
+    """Signal `cancel` of a launch. Its nodes are deleted unless `keep_nodes`."""
+
+    keep_nodes: bool = False
+
+
+class CancelJobs(Wire):
+    """Signal `cancel` of a cluster: these jobs, or all of them."""
+
+    jobs: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    workflow_id: str
+    reservation: Reservation
+
+
+@dataclass(frozen=True)
+class CancelOperation:
+    workflow_id: str
+    keep_nodes: bool
+
+
+@dataclass(frozen=True)
+class StartJob:
+    job_id: int
+
+
+@dataclass(frozen=True)
+class CancelJob:
+    job_id: int
+
+
+@dataclass(frozen=True)
+class AbandonJob:
+    """Its nodes are gone: there is nothing left to wait for."""
+
+    job_id: int
+    uid: str
+
+
+@dataclass(frozen=True)
+class NotifyLaunch:
+    workflow_id: str
+    end: JobEnd
+
+
+@dataclass(frozen=True)
+class ArmIdle:
+    """The cluster is idle: count the minutes. None: no rule, so count nothing."""
+
+    epoch: int
+    rule: IdleRule | None
+
+
+@dataclass(frozen=True)
+class Busy:
+    """The cluster is not idle any more."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Nodes may be at these places from now on."""
+
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True)
+class StartDown:
+    """Take the cluster down; with an epoch, only if nothing has happened since."""
+
+    request_id: str
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class LifeEnded:
+    """The nodes are gone; whoever waited for that must hear of it."""
+
+    uid: str
+    notify: tuple[str, ...]
+
+
+Action = (
+    Grant
+    | CancelOperation
+    | StartJob
+    | CancelJob
+    | AbandonJob
+    | NotifyLaunch
+    | ArmIdle
+    | Busy
+    | Guard
+    | StartDown
+    | LifeEnded
+)

@@ -1,0 +1,83 @@
+"""DownWorkflow: reserve the cluster, delete its nodes, report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from skyflow.errors import SkyflowError, UsageError
+    from skyflow.models.calls import CloudCalls, ClusterCalls, ReleaseCall, ReserveCall
+    from skyflow.models.node import GangRef
+    from skyflow.models.operation import Release, Reservation, Reserve
+    from skyflow.models.wire import Wire
+    from skyflow.workflows.call import options, typed, wait_for
+
+PATIENCE = 30.0
+"""Seconds that running jobs get to stop before their nodes are deleted under them."""
+
+
+class DownRequest(Wire):
+    """Input of a DownWorkflow."""
+
+    cluster: str
+    epoch: int | None = None
+    """Only if the cluster has been idle since this epoch."""
+
+
+@workflow.defn(failure_exception_types=[SkyflowError])
+class DownWorkflow:
+    """Takes a cluster down: cancels what runs on it, deletes its nodes."""
+
+    @workflow.init
+    def __init__(self, request: Any) -> None:
+        self.reservation = Reservation()
+
+    @workflow.run
+    async def run(self, request: Any) -> dict[str, Any]:
+        try:
+            down = DownRequest.model_validate(request)
+        except ValidationError as error:
+            raise UsageError(f"Invalid down request: {error.errors()[0]['msg']}") from None
+        try:
+            return {"cluster": down.cluster, "deleted": await self._down(down)}
+        except Exception as error:
+            raise typed(error) from error
+
+    async def _down(self, down: DownRequest) -> int:
+        cluster = down.cluster
+        me = workflow.info().workflow_id
+        force = False
+        while not self.reservation.granted:
+            reserve = Reserve(workflow_id=me, kind="down", force=force, epoch=down.epoch)
+            call = ReserveCall(cluster=cluster, reserve=reserve)
+            self.reservation = await workflow.execute_activity_method(
+                ClusterCalls.reserve_cluster, call, summary="reserve the cluster", **options("quick")
+            )
+            force = not self.reservation.granted and not await wait_for(lambda: self.reservation.granted, PATIENCE)
+        held = self.reservation
+        deleted = 0
+        for place in held.places:
+            gang = GangRef(
+                deployment=held.deployment, cluster=cluster, uid=held.uid, cloud=place.cloud, host=place.host
+            )
+            deleted += await workflow.execute_activity_method(
+                CloudCalls.delete_nodes,
+                gang,
+                summary=f"DOWN · delete the nodes in {place.cloud}",
+                **options("cloud", place.host),
+            )
+        await workflow.execute_activity_method(
+            ClusterCalls.release_cluster,
+            ReleaseCall(cluster=cluster, release=Release(workflow_id=me, nodes_deleted=True)),
+            summary="report to the cluster",
+            **options("quick"),
+        )
+        return deleted
+
+    @workflow.signal
+    async def granted(self, reservation: Reservation) -> None:
+        """It is this operation's turn."""
+        self.reservation = reservation

@@ -1,0 +1,433 @@
+"""LaunchWorkflow: one launch, stage by stage. `exec` is the same with two of the stages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from skyflow.errors import (
+        CommandError,
+        InvalidTaskError,
+        LaunchCancelledError,
+        ResourcesMismatchError,
+        SkyflowError,
+    )
+    from skyflow.models.calls import (
+        AutostopCall,
+        ClusterCalls,
+        JobSubmission,
+        NodeCalls,
+        ReleaseCall,
+        ReserveCall,
+        SetupRequest,
+        SyncCalls,
+        SyncRequest,
+        UnitRequest,
+        WatchCalls,
+    )
+    from skyflow.models.job import STOPPED_WITH_GANG, Gang, JobEnd, JobRecord, JobSpec, JobStatus, setup_unit
+    from skyflow.models.launch import LaunchProgress, LaunchRequest, LaunchResult, StageProgress, describe
+    from skyflow.models.name import check_cluster_name, cluster_workflow_id, job_workflow_id
+    from skyflow.models.node import Node, Offer
+    from skyflow.models.operation import (
+        AutostopSetting,
+        CancelJobs,
+        CancelRequest,
+        Release,
+        Reservation,
+        Reserve,
+        Submission,
+    )
+    from skyflow.models.stage import Stage
+    from skyflow.models.task import Task
+    from skyflow.workflows.call import options, signal, typed, wait_for
+    from skyflow.workflows.provision import Provision, make_plan
+
+STOP_PATIENCE = 30.0
+"""Seconds that a cancelled launch waits for its commands on the nodes to stop."""
+
+
+@workflow.defn(failure_exception_types=[SkyflowError])
+class LaunchWorkflow:
+    """OPTIMIZE → PROVISION → SYNC_WORKDIR → SYNC_FILE_MOUNTS → SETUP → PRE_EXEC → EXEC → DOWN."""
+
+    @workflow.init
+    def __init__(self, request: Any) -> None:
+        self.progressed = LaunchProgress()
+        self.reservation = Reservation()
+        self.cancelling: CancelRequest | None = None
+        self.job_end: JobEnd | None = None
+        self.ended_life = ""
+        self.body: asyncio.Task[LaunchResult] | None = None
+        self.made_nodes = False
+        self.nodes: list[Node] = []
+        self.offer: Offer | None = None
+
+    @workflow.run
+    async def run(self, request: Any) -> LaunchResult:
+        self.me = workflow.info().workflow_id
+        self.request = LaunchRequest.parse(request)
+        self.task = Task.from_yaml_config(self.request.task)
+        self.stages = self._stages()
+        self.cluster = check_cluster_name(self.request.cluster or f"sky-{workflow.uuid4().hex[:4]}")
+        self.progressed.cluster = self.cluster
+        self._check_snapshots()
+        self.body = asyncio.create_task(self._launch())
+        if self.cancelling:  # the signal came first
+            self.body.cancel()
+        try:
+            return await self.body
+        except BaseException as error:
+            raise await self._give_up(error) from error
+
+    # The stages
+
+    async def _launch(self) -> LaunchResult:
+        if self.request.dryrun:
+            plan = await make_plan(self.task, self.progressed)
+            return LaunchResult(cluster=self.cluster, plan=plan)
+        await self._reserve()
+        if not self.reservation.nodes:
+            await self._provision()
+        else:
+            self._fit()
+        if self.request.workdir and Stage.SYNC_WORKDIR in self.stages:
+            await self._sync(Stage.SYNC_WORKDIR, {"~/sky_workdir": self.request.workdir})
+        if self.request.file_mounts and Stage.SYNC_FILE_MOUNTS in self.stages:
+            await self._sync(Stage.SYNC_FILE_MOUNTS, self.request.file_mounts)
+        if self._runs_setup():
+            await self._setup()
+        if Stage.PRE_EXEC in self.stages:
+            await self._pre_exec()
+        result = LaunchResult(
+            cluster=self.cluster,
+            uid=self.reservation.uid,
+            job_id=self.reservation.job_id,
+            num_nodes=len(self.nodes),
+            offer=self.offer,
+        )
+        if self.reservation.job_id is not None:
+            await self._exec(result)
+        await self._down(result)
+        return result
+
+    async def _reserve(self) -> None:
+        """Asks until granted. The answer or a signal brings the grant; asking again is for a signal that was lost."""
+        launch = Stage.PROVISION in self.stages
+        job = None
+        if Stage.EXEC in self.stages and (self.task.run or self._runs_setup()):
+            job = JobRecord(
+                id=0,
+                name=self.task.name or "",
+                user=self.request.user,
+                num_nodes=self.task.num_nodes,
+                has_setup=self._runs_setup(),
+            )
+        reserve = Reserve(workflow_id=self.me, kind="launch" if launch else "exec", job=job)
+        while not self.reservation.granted:
+            answer = await workflow.execute_activity_method(
+                ClusterCalls.reserve_cluster,
+                ReserveCall(cluster=self.cluster, reserve=reserve, create=launch),
+                summary=f"reserve cluster {self.cluster}",
+                **options("quick"),
+            )
+            if not self.reservation.granted:
+                self.reservation = answer
+                self.progressed.waiting_for = answer.waiting_for
+                await wait_for(lambda: self.reservation.granted, 0 if answer.granted else answer.check_seconds)
+        held = self.reservation
+        self.progressed.waiting_for = ""
+        self.progressed.uid, self.progressed.job_id = held.uid, held.job_id
+        self.nodes, self.offer = held.nodes, held.offer
+
+    async def _provision(self) -> None:
+        plan = await make_plan(self.task, self.progressed)
+        with self._stage(Stage.PROVISION):
+            provision = Provision(self.cluster, self.me, self.reservation, self.task.num_nodes, self.progressed)
+            self.made_nodes = True
+            self.nodes, self.offer = await provision.run(plan)
+
+    def _fit(self) -> None:
+        """An existing cluster is used as it is, if the task fits (PARITY E16, C01)."""
+        if self.task.num_nodes > len(self.nodes):
+            raise ResourcesMismatchError(
+                f"The task wants {self.task.num_nodes} nodes; cluster {self.cluster!r} has {len(self.nodes)}. "
+                "Use another cluster name, or take this one down first."
+            )
+        assert self.offer is not None
+        if Stage.PROVISION in self.stages and not self.task.resources.less_demanding_than(self.offer.model_dump()):
+            have = (
+                f"{self.offer.place} {self.offer.instance_type} ({self.offer.cpus:g} CPUs, {self.offer.memory:g} GiB)"
+            )
+            raise ResourcesMismatchError(
+                f"The task's resources do not fit on cluster {self.cluster!r}, which has {have}. "
+                "Use another cluster name, or take this one down first."
+            )
+
+    async def _sync(self, stage: Stage, snapshots: dict[str, str]) -> None:
+        method = SyncCalls.sync_workdir if stage is Stage.SYNC_WORKDIR else SyncCalls.sync_file_mounts
+        with self._stage(stage):
+            calls = [
+                workflow.execute_activity_method(
+                    method,
+                    SyncRequest(gang=self._gang([node]), ref=ref, target=target, store=self.request.store),
+                    summary=f"{stage.name} · {target} → node {node.rank}",
+                    **options("sync", self._host()),
+                )
+                for target, ref in snapshots.items()
+                for node in self.nodes
+            ]
+            await asyncio.gather(*calls)
+
+    async def _setup(self) -> None:
+        """Runs on all nodes of the cluster, not only on those of the job (PARITY §4.1)."""
+        assert self.reservation.job_id is not None
+        with self._stage(Stage.SETUP):
+            calls = [
+                workflow.execute_activity_method(
+                    WatchCalls.run_setup,
+                    SetupRequest(
+                        gang=self._gang(self.nodes),
+                        rank=node.rank,
+                        job_id=self.reservation.job_id,
+                        setup=self.task.setup or "",
+                        envs=self.task.envs,
+                        task_id=self._task_id(),
+                        user=self.request.user,
+                    ),
+                    summary=f"SETUP · node {node.rank}",
+                    **options("watch", self._host()),
+                )
+                for node in self.nodes
+            ]
+            await asyncio.gather(*calls)
+
+    async def _pre_exec(self) -> None:
+        """The user's idle rule takes the place of the safety rule."""
+        minutes = self.request.idle_minutes_to_autostop
+        with self._stage(Stage.PRE_EXEC):
+            setting = AutostopSetting(minutes=minutes, only_replace_safety=minutes is None)
+            await self._set_autostop(
+                setting, "PRE_EXEC · " + (f"idle rule {minutes} min" if minutes else "no idle rule")
+            )
+
+    async def _exec(self, result: LaunchResult) -> None:
+        job_id = result.job_id
+        assert job_id is not None
+        with self._stage(Stage.EXEC):
+            await self._submit(job_id)
+            if self.request.detach_run:
+                result.status = JobStatus.PENDING.value
+                return
+            end = await self._job_end(job_id)
+            result.status, result.returncode, result.reason = end.status.value, end.returncode, end.reason
+            self.progressed.job_status = end.status.value
+
+    async def _submit(self, job_id: int) -> None:
+        spec = JobSpec(
+            name=self.task.name or "",
+            run=self.task.run or "",
+            envs=self.task.envs,
+            task_id=self._task_id(),
+            user=self.request.user,
+        )
+        submission = Submission(workflow_id=self.me, job_id=job_id, spec="")
+        await workflow.execute_activity_method(
+            ClusterCalls.submit_job,
+            JobSubmission(cluster=self.cluster, uid=self.reservation.uid, submission=submission, spec=spec),
+            summary=f"EXEC · submit job {job_id}",
+            **options("quick"),
+        )
+
+    async def _job_end(self, job_id: int) -> JobEnd:
+        """Waits for the job. Its workflow or the cluster tells; if neither is left, the job has failed."""
+        job = job_workflow_id(self.cluster, self.reservation.uid, job_id)
+        cluster = cluster_workflow_id(self.cluster)
+        while not await wait_for(lambda: self.job_end is not None, self.reservation.check_seconds):
+            statuses = await self._describe([job, cluster])
+            dead = statuses[job] not in ("RUNNING", "COMPLETED", "ABSENT")
+            if self.job_end is None and (dead or (statuses[job] == "ABSENT" and statuses[cluster] != "RUNNING")):
+                reason = "The workflow of the job, or of its cluster, was terminated."
+                return JobEnd(job_id=job_id, status=JobStatus.FAILED_DRIVER, reason=reason)
+        assert self.job_end is not None
+        return self.job_end
+
+    async def _down(self, result: LaunchResult) -> None:
+        """Gives the cluster back. With `down`, it goes as soon as it is idle, and the launch waits for that."""
+        if not self.request.down or self.request.idle_minutes_to_autostop is not None:
+            await self._release(Release(workflow_id=self.me))
+            return
+        with self._stage(Stage.DOWN):
+            await self._set_autostop(AutostopSetting(minutes=0, notify=self.me), "DOWN · take down when idle")
+            await self._release(Release(workflow_id=self.me))
+            if self.request.detach_run:
+                return
+            life = self.reservation.uid
+            while not await wait_for(lambda: self.ended_life == life, self.reservation.check_seconds):
+                if await self._life() != life:
+                    break
+            result.down = True
+
+    # The end of a launch that did not go through
+
+    async def _give_up(self, error: BaseException) -> BaseException:
+        """Gives back what the launch holds and returns the error that it ends with."""
+        cancelled = isinstance(error, asyncio.CancelledError) or is_cancelled_exception(error)
+        cause: BaseException = LaunchCancelledError(f"The launch on {self.cluster!r} was cancelled.")
+        if not cancelled:
+            cause = self._explain(typed(error))
+        if not self.reservation.uid:
+            return cause
+        release = Release(workflow_id=self.me)
+        if self.reservation.job_id is not None:
+            release.job = await self._end_job(self.reservation.job_id, cause)
+        keep = self.cancelling is not None and self.cancelling.keep_nodes
+        release.discard = cancelled and self.made_nodes and not keep
+        release.nodes_deleted = self.reservation.granted and not self.nodes
+        await self._release(release)
+        return error if cancelled and self.cancelling is None else cause
+
+    async def _end_job(self, job_id: int, cause: BaseException) -> JobEnd:
+        """Stops what runs of the job, and says what became of it if it was never submitted."""
+        if isinstance(cause, CommandError):
+            await self._stop_setup(job_id)
+            return JobEnd(job_id=job_id, status=JobStatus.FAILED_SETUP, returncode=cause.returncode, reason=str(cause))
+        if not isinstance(cause, LaunchCancelledError):
+            return JobEnd(job_id=job_id, status=JobStatus.FAILED_DRIVER, reason=str(cause))
+        if self.progressed.stages and self.progressed.stages[-1].name == Stage.SETUP.name:
+            await self._stop_setup(job_id)
+        if self.progressed.stages and self.progressed.stages[-1].name == Stage.EXEC.name and self.job_end is None:
+            await signal(cluster_workflow_id(self.cluster), "cancel", CancelJobs(jobs=[job_id]))
+            await wait_for(lambda: self.job_end is not None, STOP_PATIENCE)
+        return JobEnd(job_id=job_id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason=str(cause))
+
+    async def _stop_setup(self, job_id: int) -> None:
+        try:
+            await workflow.execute_activity_method(
+                NodeCalls.cancel_units,
+                UnitRequest(gang=self._gang(self.nodes), unit=setup_unit(job_id)),
+                summary="SETUP · stop it on all nodes",
+                schedule_to_close_timeout=timedelta(seconds=STOP_PATIENCE),
+                **options("quick", self._host()),
+            )
+        except ActivityError as error:
+            workflow.logger.warning("setup could not be stopped: %s", typed(error))
+
+    def _explain(self, error: BaseException) -> BaseException:
+        if not isinstance(error, CommandError) or not self.made_nodes:
+            return error
+        minutes = self.reservation.safety_minutes
+        message = (
+            f"{error} The nodes stay up for debugging and are taken down after {minutes} idle minutes. "
+            f"See: skyflow logs {self.cluster} {error.job_id}"
+        )
+        return CommandError(message, error.returncode, error.job_id)
+
+    # Small things
+
+    def _stages(self) -> list[Stage]:
+        try:
+            return [Stage[name] for name in self.request.stages] if self.request.stages else list(Stage)
+        except KeyError as error:
+            names = ", ".join(stage.name for stage in Stage)
+            raise InvalidTaskError(f"Unknown stage {error}; there are: {names}") from None
+
+    def _check_snapshots(self) -> None:
+        missing = [dst for dst in self.task.file_mounts or {} if dst not in self.request.file_mounts]
+        if not self.request.workdir and self.task.workdir and not self.request.dryrun:
+            raise InvalidTaskError(
+                f"The task's workdir {self.task.workdir!r} is a path on the client: the request must carry its snapshot "
+                "in `workdir` (skyflow's clients take it by themselves)."
+            )
+        if missing and not self.request.dryrun and Stage.SYNC_FILE_MOUNTS in self.stages:
+            raise InvalidTaskError(
+                f"The task mounts local paths at {', '.join(missing)}: the request must carry their snapshots "
+                "in `file_mounts` (skyflow's clients take them by themselves)."
+            )
+
+    def _runs_setup(self) -> bool:
+        return bool(self.task.setup) and Stage.SETUP in self.stages and not self.request.no_setup
+
+    def _host(self) -> str | None:
+        return self.offer.host if self.offer else None
+
+    def _task_id(self) -> str:
+        started = workflow.info().start_time
+        return f"sky-{started:%Y-%m-%d-%H-%M-%S-%f}_{self.cluster}_{self.reservation.job_id}"
+
+    def _gang(self, nodes: list[Node]) -> Gang:
+        assert self.offer is not None
+        return Gang(
+            cluster=self.cluster,
+            uid=self.reservation.uid,
+            cloud=self.offer.cloud,
+            region=self.offer.region,
+            zone=self.offer.zone,
+            host=self.offer.host,
+            nodes=nodes,
+        )
+
+    async def _set_autostop(self, setting: AutostopSetting, summary: str) -> None:
+        call = AutostopCall(cluster=self.cluster, setting=setting)
+        await workflow.execute_activity_method(ClusterCalls.set_autostop, call, summary=summary, **options("quick"))
+
+    async def _release(self, release: Release) -> None:
+        call = ReleaseCall(cluster=self.cluster, release=release)
+        await workflow.execute_activity_method(
+            ClusterCalls.release_cluster, call, summary="give the cluster back", **options("quick")
+        )
+
+    async def _describe(self, ids: list[str]) -> dict[str, str]:
+        return await workflow.execute_activity_method(
+            ClusterCalls.describe_workflows, ids, summary="is everybody there?", **options("quick")
+        )
+
+    async def _life(self) -> str:
+        return await workflow.execute_activity_method(
+            ClusterCalls.find_life, self.cluster, summary="is the cluster there?", **options("quick")
+        )
+
+    @contextmanager
+    def _stage(self, stage: Stage) -> Iterator[None]:
+        progress = StageProgress(name=stage.name, started=workflow.now().timestamp())
+        self.progressed.stages.append(progress)
+        workflow.set_current_details(describe(self.progressed))
+        yield
+        progress.ended = workflow.now().timestamp()
+
+    # Messages
+
+    @workflow.signal
+    async def granted(self, reservation: Reservation) -> None:
+        """The cluster is this launch's turn to use."""
+        self.reservation = reservation
+
+    @workflow.signal
+    async def cancel(self, request: CancelRequest | None = None) -> None:
+        """Cancels the launch: its job is stopped, the nodes that it made are deleted (unless `keep_nodes`)."""
+        self.cancelling = request or CancelRequest()
+        if self.body is not None:
+            self.body.cancel()
+
+    @workflow.signal
+    async def job_ended(self, end: JobEnd) -> None:
+        """The job is over."""
+        if end.job_id == self.reservation.job_id:
+            self.job_end = end
+
+    @workflow.signal
+    async def cluster_ended(self, uid: str) -> None:
+        """The nodes are gone."""
+        self.ended_life = uid
+
+    @workflow.query
+    def progress(self) -> LaunchProgress:
+        """How far it is."""
+        return self.progressed

@@ -1,0 +1,134 @@
+"""OPTIMIZE and PROVISION: the plan, and the walk through it until a place gives the nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from skyflow.errors import ProvisionError
+    from skyflow.models.calls import CloudCalls, ClusterCalls, NodesCall, PlanCalls
+    from skyflow.models.failover import TRIES_PER_OFFER, Failover, exhausted, infeasible
+    from skyflow.models.launch import Attempt, LaunchProgress, StageProgress, describe
+    from skyflow.models.node import GangRef, GangRequest, Node, Offer
+    from skyflow.models.operation import NodesReport, Reservation
+    from skyflow.models.plan import PlanRequest, ResourcesRequest
+    from skyflow.models.stage import Stage
+    from skyflow.models.task import Task
+    from skyflow.workflows.call import options, typed
+
+
+async def make_plan(task: Task, progress: LaunchProgress) -> list[Offer]:
+    """OPTIMIZE: every feasible offer, best first. Raises ResourcesUnavailableError without history if there is none."""
+    stage = StageProgress(name=Stage.OPTIMIZE.name, started=workflow.now().timestamp())
+    progress.stages.append(stage)
+    request = PlanRequest(
+        resources=[ResourcesRequest.model_validate(task.resources.to_request())], num_nodes=task.num_nodes
+    )
+    plan = await workflow.execute_activity_method(
+        PlanCalls.rank_offers, request, summary="OPTIMIZE · rank the offers", **options("quick")
+    )
+    if not plan.offers:
+        raise infeasible(plan.ruled_out)
+    stage.ended = workflow.now().timestamp()
+    progress.plan = plan.offers[:5]
+    return plan.offers
+
+
+class Provision:
+    """One walk through a plan. Leaves either the whole gang, reported to its cluster, or nothing."""
+
+    def __init__(
+        self, cluster: str, launch_id: str, held: Reservation, num_nodes: int, progress: LaunchProgress
+    ) -> None:
+        self.cluster = cluster
+        self.launch_id = launch_id
+        self.held = held
+        self.num_nodes = num_nodes
+        self.progress = progress
+
+    async def run(self, offers: list[Offer]) -> tuple[list[Node], Offer]:
+        """Tries one offer after the other. Raises ResourcesUnavailableError with the history when all have failed."""
+        failover = Failover(offers)
+        for index, offer in failover.candidates():
+            try:
+                nodes = await self._try(index, offer)
+                await self._report(nodes, offer)
+                return nodes, offer
+            except ProvisionError as error:
+                failover.failed(offer, error)
+                await self._delete(offer)
+            except BaseException:
+                # Cancelled, or no longer wanted: what this launch made is nobody's.
+                await asyncio.shield(self._delete(offer))
+                raise
+        raise exhausted(self.cluster, self.progress.attempts)
+
+    async def _try(self, index: int, offer: Offer) -> list[Node]:
+        for tries in range(1, TRIES_PER_OFFER + 1):
+            attempt = Attempt(
+                place=offer.place,
+                instance_type=offer.instance_type,
+                price=offer.price,
+                started=workflow.now().timestamp(),
+            )
+            self.progress.attempts.append(attempt)
+            workflow.set_current_details(describe(self.progress))
+            try:
+                return await self._create(index, offer)
+            except ProvisionError as error:
+                attempt.error, attempt.code, attempt.scope = str(error), error.code, error.scope
+                if error.scope != "retry" or tries == TRIES_PER_OFFER:
+                    raise
+            finally:
+                attempt.seconds = workflow.now().timestamp() - attempt.started
+            await workflow.sleep(timedelta(seconds=2**tries))
+        raise AssertionError("unreachable")
+
+    async def _create(self, index: int, offer: Offer) -> list[Node]:
+        request = GangRequest(
+            deployment=self.held.deployment,
+            cluster=self.cluster,
+            uid=self.held.uid,
+            launch_id=self.launch_id,
+            offer=offer,
+            offer_index=index,
+            num_nodes=self.num_nodes,
+        )
+        try:
+            return await workflow.execute_activity_method(
+                CloudCalls.create_nodes,
+                request,
+                summary=f"PROVISION · {self.num_nodes} × {offer.instance_type} in {offer.place}",
+                **options("cloud", offer.host),
+            )
+        except ActivityError as error:
+            raise typed(error) from error
+
+    async def _report(self, nodes: list[Node], offer: Offer) -> None:
+        report = NodesReport(workflow_id=self.launch_id, uid=self.held.uid, nodes=nodes, offer=offer)
+        await workflow.execute_activity_method(
+            ClusterCalls.report_nodes,
+            NodesCall(cluster=self.cluster, report=report),
+            summary="PROVISION · hand the nodes to the cluster",
+            **options("quick"),
+        )
+
+    async def _delete(self, offer: Offer) -> None:
+        gang = GangRef(
+            deployment=self.held.deployment,
+            cluster=self.cluster,
+            uid=self.held.uid,
+            cloud=offer.cloud,
+            host=offer.host,
+            launch_id=self.launch_id,
+        )
+        await workflow.execute_activity_method(
+            CloudCalls.delete_nodes,
+            gang,
+            summary=f"PROVISION · delete what {offer.place} made",
+            **options("cloud", offer.host),
+        )
