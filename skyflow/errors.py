@@ -14,6 +14,7 @@
     ├── TemporalUnavailableError          5   the Temporal server, or a worker, does not answer
     ├── EmbeddedServerError               5   the background server of this machine cannot be started
     ├── StoreError                        6   the store cannot be read or written
+    │   └── ObjectAbsentError             6   nothing is stored under this key
     ├── CommandError                      100 a command of the user failed (setup, run)
     ├── LaunchCancelledError              103 somebody cancelled it
     ├── ProvisionError                    (internal) one attempt at one offer failed; `scope` says what it rules out
@@ -103,6 +104,10 @@ class EmbeddedServerError(SkyflowError):
 class StoreError(SkyflowError):
     exit_code = 6
     retryable = True
+
+
+class ObjectAbsentError(StoreError):
+    retryable = False
 
 
 class CommandError(SkyflowError):

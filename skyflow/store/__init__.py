@@ -1,1 +1,1 @@
-""""""
+"""The store: bulk bytes in a folder or a bucket. Snapshots, logs, keys."""

@@ -1,0 +1,89 @@
+"""A snapshot: what a folder (or one file) held at one moment, and where in the store its bytes are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+EntryKind = Literal["f", "d", "l"]
+"""A regular file, a folder, a symbolic link."""
+
+MANIFEST_VERSION = 1
+LAST_TAR_SECOND = 0o77777777777
+"""The latest time that a tar header can hold (in the year 2242)."""
+
+
+class Entry(NamedTuple):
+    """One path of a snapshot. A plain tuple, because a snapshot of 100,000 files must parse fast."""
+
+    path: str
+    """Relative, with `/`. Bytes that are not UTF-8 are kept as lone surrogates (`surrogateescape`)."""
+    kind: EntryKind
+    mode: int
+    """The nine permission bits."""
+    size: int = 0
+    """Bytes of a file; 0 otherwise."""
+    mtime_ns: int = 0
+    """Of a file; 0 otherwise."""
+    digest: str = ""
+    """SHA-256 of a file's bytes."""
+    target: str = ""
+    """Of a link."""
+    pack: str = ""
+    """Key of the object that holds the bytes, as one zstd frame. Empty when there are none."""
+    offset: int = 0
+    length: int = 0
+    """Where that frame is in the pack."""
+
+    @property
+    def mtime(self) -> int:
+        """Whole seconds, within what a tar header can hold: what a node is given and asked for."""
+        return min(max(self.mtime_ns // 1_000_000_000, 0), LAST_TAR_SECOND)
+
+    @property
+    def content(self) -> str:
+        """Differs whenever what the path holds differs (its permissions apart)."""
+        return self.kind + (hashlib.sha256(name_bytes(self.target)).hexdigest() if self.kind == "l" else self.digest)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All paths of a snapshot, sorted, every folder before what it holds.
+
+    Of a single file it has one entry, whose path is the file's own name.
+    """
+
+    kind: Literal["f", "d"]
+    entries: tuple[Entry, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """Of what the snapshot holds, and not of where its bytes are: the same tree has the same digest."""
+        rows = [entry[:7] for entry in self.entries]
+        return hashlib.sha256(json.dumps([MANIFEST_VERSION, self.kind, rows]).encode()).hexdigest()
+
+    def encode(self) -> bytes:
+        return json.dumps(
+            {"version": MANIFEST_VERSION, "kind": self.kind, "entries": self.entries}, separators=(",", ":")
+        ).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Manifest:
+        """Raises ValueError (or KeyError, TypeError) if these are not the bytes of a manifest of this version."""
+        raw = json.loads(data)
+        if raw["version"] != MANIFEST_VERSION:
+            raise ValueError(f"manifest version {raw['version']} is unknown")
+        return cls(raw["kind"], tuple(Entry._make(row) for row in raw["entries"]))
+
+
+def name_bytes(name: str) -> bytes:
+    """The bytes of a path or a link's target, as the file system has them."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def name_text(name: bytes) -> str:
+    """The reverse of `name_bytes`."""
+    return name.decode("utf-8", "surrogateescape")
