@@ -1,7 +1,8 @@
 """AutostopWorkflow: the idle clock of a cluster, and the guardian of its nodes.
 
 While the cluster's workflow lives, this one only says when the clock has run out; the cluster decides. If the cluster's
-workflow is gone without having taken its nodes down (somebody terminated it), this one waits for what runs and deletes them.
+workflow is gone without having taken its nodes down (somebody terminated it), this one waits for what runs and deletes
+them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.node import GangRef
     from skyflow.models.operation import IdleDue, IdleRule, Place
     from skyflow.models.wire import Wire
-    from skyflow.workflows.call import options, signal, wait_for
+    from skyflow.workflows.call import call, signal, wait_for
 
 CHECKS_APART = 10
 """While nothing happens, the guardian looks every so many check intervals."""
@@ -86,9 +87,7 @@ class AutostopWorkflow:
         return await signal(cluster_workflow_id(self.state.cluster), "idle_due", due)
 
     async def _cluster_is_alive(self) -> bool:
-        life = await workflow.execute_activity_method(
-            ClusterCalls.find_life, self.state.cluster, summary="is the cluster's workflow there?", **options("quick")
-        )
+        life = await call(ClusterCalls.find_life, self.state.cluster, "is the cluster's workflow there?")
         return life == self.state.uid
 
     async def _clean_up(self) -> None:
@@ -101,15 +100,14 @@ class AutostopWorkflow:
                 cloud=place.cloud,
                 host=place.host,
             )
-            while await workflow.execute_activity_method(
-                NodeCalls.count_running, gang, summary="does anything run?", **options("sync", place.host)
-            ):
+            while await call(NodeCalls.count_running, gang, "does anything run?", kind="sync", host=place.host):
                 await workflow.sleep(timedelta(seconds=self.state.check_seconds))
-            await workflow.execute_activity_method(
+            await call(
                 CloudCalls.delete_nodes,
                 gang,
-                summary=f"delete the nodes in {place.cloud}: their cluster's workflow is gone",
-                **options("cloud", place.host),
+                f"delete the nodes in {place.cloud}: their cluster's workflow is gone",
+                kind="cloud",
+                host=place.host,
             )
 
     @workflow.signal

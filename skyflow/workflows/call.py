@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from skyflow.errors import SkyflowError, rebuild
+    from skyflow.errors import rebuild
     from skyflow.models.name import QueueKind, task_queue
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+P = TypeVar("P")
+R = TypeVar("R")
 
 
-class Options(TypedDict, total=False):
+class Limits(TypedDict, total=False):
     """The keyword arguments of `execute_activity_method` that depend on the kind of call."""
 
-    task_queue: str
     start_to_close_timeout: timedelta
     heartbeat_timeout: timedelta
-    retry_policy: RetryPolicy
     cancellation_type: workflow.ActivityCancellationType
 
 
@@ -32,33 +31,55 @@ _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=300), maximum_inter
 HEARTBEAT = timedelta(seconds=10)
 """After a worker's death, long activities start again this much later."""
 
-_LIMITS: dict[QueueKind, Options] = {
-    "quick": Options(start_to_close_timeout=timedelta(seconds=60)),
-    "cloud": Options(
+_LIMITS: dict[QueueKind, Limits] = {
+    "quick": Limits(start_to_close_timeout=timedelta(seconds=60)),
+    "cloud": Limits(
         start_to_close_timeout=timedelta(minutes=15),
         heartbeat_timeout=HEARTBEAT,
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     ),
-    "sync": Options(start_to_close_timeout=timedelta(hours=12), heartbeat_timeout=HEARTBEAT),
-    "watch": Options(start_to_close_timeout=timedelta(days=30), heartbeat_timeout=HEARTBEAT),
+    "sync": Limits(start_to_close_timeout=timedelta(hours=12), heartbeat_timeout=HEARTBEAT),
+    "watch": Limits(start_to_close_timeout=timedelta(days=30), heartbeat_timeout=HEARTBEAT),
 }
 
 
-def options(kind: QueueKind, host: str | None = None) -> Options:
-    """What an activity of this kind is called with; with a host, on the queue that only its worker serves.
+async def call(
+    method: Callable[[Any, P], Awaitable[R]],
+    request: P,
+    summary: str,
+    *,
+    kind: QueueKind = "quick",
+    host: str | None = None,
+    seconds: float | None = None,
+) -> R:
+    """Runs one activity, tried for ever (or for so many seconds) unless a retry cannot help.
 
-    Errors that a retry cannot help are not retried: the worker marks them so. Everything else is tried for ever.
+    Args:
+        method: one of the signatures in `skyflow.models.calls`.
+        request: its argument.
+        summary: one line for the Web UI.
+        kind: what the task queue is sized for.
+        host: the host whose worker must run it, if not any worker can.
+        seconds: give up after so long.
+
+    Raises:
+        SkyflowError: the typed error that the activity raised.
     """
-    return Options(task_queue=task_queue(kind, host), retry_policy=_RETRY, **_LIMITS[kind])
-
-
-def typed(error: BaseException) -> BaseException:
-    """The skyflow error inside a failed activity; any other exception as it is."""
-    if isinstance(error, ActivityError) and isinstance(error.cause, ApplicationError):
+    try:
+        return await workflow.execute_activity_method(
+            method,
+            request,
+            summary=summary,
+            task_queue=task_queue(kind, host),
+            retry_policy=_RETRY,
+            schedule_to_close_timeout=None if seconds is None else timedelta(seconds=seconds),
+            **_LIMITS[kind],
+        )
+    except ActivityError as error:
         cause = error.cause
-        details: dict[str, Any] = cause.details[0] if cause.details else {}
-        return rebuild(cause.type, cause.message, details)
-    return error
+        if not isinstance(cause, ApplicationError):
+            raise  # cancelled, or out of time
+        raise rebuild(cause.type, cause.message, cause.details[0] if cause.details else {}) from error
 
 
 async def signal(workflow_id: str, name: str, *args: Any) -> bool:
@@ -77,8 +98,3 @@ async def wait_for(what: Callable[[], bool], seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def failed_for_good(error: BaseException) -> bool:
-    """Whether an exception is the user's to hear of, not a bug of the workflow's code."""
-    return isinstance(typed(error), SkyflowError)

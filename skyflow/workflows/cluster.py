@@ -1,12 +1,13 @@
 """ClusterWorkflow: the entity behind one cluster name. Registry, lock, job queue.
 
-Its memory is one `ClusterState`; the handlers give it events, the run loop carries out the actions that follow. Handlers
-answer at once; only the run loop waits for anything.
+Its memory is one `ClusterState`; the handlers give it events, the run loop carries out the actions that follow.
+Handlers answer at once; only the run loop waits for anything.
 """
 
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any, assert_never
 
 from temporalio import workflow
@@ -56,7 +57,7 @@ with workflow.unsafe.imports_passed_through():
         Submission,
     )
     from skyflow.workflows.autostop import CHECKS_APART, AutostopState, AutostopWorkflow, Clock
-    from skyflow.workflows.call import options, signal, typed, wait_for
+    from skyflow.workflows.call import call, signal, wait_for
     from skyflow.workflows.down import DownRequest, DownWorkflow
     from skyflow.workflows.job import JobWorkflow
 
@@ -230,15 +231,16 @@ class ClusterWorkflow:
             request = WatchRequest(gang=self.state.gang(), cursors=self.state.cursors)
             life = self.state.uid
             try:
-                report = await workflow.execute_activity_method(
+                report = await call(
                     WatchCalls.watch_nodes,
                     request,
-                    summary=f"watch {len(request.gang.nodes)} node(s)",
-                    **options("watch", request.gang.host),
+                    f"watch {len(request.gang.nodes)} node(s)",
+                    kind="watch",
+                    host=request.gang.host,
                 )
-            except Exception as error:
-                workflow.logger.warning("the watch failed: %s", typed(error))
-                await wait_for(lambda: self.state.uid != life, self.state.check_seconds)
+            except SkyflowError as error:
+                workflow.logger.warning("the watch failed: %s", error)
+                await workflow.sleep(timedelta(seconds=self.state.check_seconds))
                 continue
             if life == self.state.uid:
                 await self._take(report)
@@ -258,11 +260,10 @@ class ClusterWorkflow:
         jobs = {job_workflow_id(state.name, state.uid, job.id): job for job in state.active_jobs() if job.started_at}
         operations = {op.workflow_id: op for op in state.operations}
         guard = autostop_workflow_id(state.name, state.uid)
-        statuses = await workflow.execute_activity_method(
+        statuses = await call(
             ClusterCalls.describe_workflows,
             [*jobs, *operations, *([guard] if state.guarded else [])],
-            summary="is everybody there?",
-            **options("quick"),
+            "is everybody there?",
         )
         gone = [workflow_id for workflow_id, status in statuses.items() if status not in ("RUNNING", "COMPLETED")]
         for workflow_id in gone:
@@ -278,11 +279,12 @@ class ClusterWorkflow:
 
     async def _bury_job(self, job: JobRecord) -> None:
         gang = self.state.gang(job.ranks)
-        await workflow.execute_activity_method(
+        await call(
             NodeCalls.cancel_units,
             UnitRequest(gang=gang, unit=run_unit(job.id), code=STOPPED_WITH_GANG),
-            summary=f"stop job {job.id}: its workflow is gone",
-            **options("quick", gang.host),
+            f"stop job {job.id}: its workflow is gone",
+            kind="quick",
+            host=gang.host,
         )
         end = JobEnd(job_id=job.id, status=JobStatus.FAILED_DRIVER, reason="The job's workflow was terminated.")
         self._do(self.state.job_ended(end, self._now(), notify=True))
@@ -292,7 +294,7 @@ class ClusterWorkflow:
         making = op.kind == "launch" and op.exclusive and op.granted
         if making:
             for place in state.places:
-                await workflow.execute_activity_method(
+                await call(
                     CloudCalls.delete_nodes,
                     GangRef(
                         deployment=state.deployment,
@@ -302,8 +304,9 @@ class ClusterWorkflow:
                         host=place.host,
                         launch_id=op.workflow_id,
                     ),
-                    summary="delete what a terminated launch made",
-                    **options("cloud", place.host),
+                    "delete what a terminated launch made",
+                    kind="cloud",
+                    host=place.host,
                 )
         release = Release(workflow_id=op.workflow_id, nodes_deleted=making)
         self._do(state.release(release, self._now(), self._next_uid()))

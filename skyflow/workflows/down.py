@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.node import GangRef
     from skyflow.models.operation import Release, Reservation, Reserve
     from skyflow.models.wire import Wire
-    from skyflow.workflows.call import options, typed, wait_for
+    from skyflow.workflows.call import wait_for
 
 PATIENCE = 30.0
 """Seconds that running jobs get to stop before their nodes are deleted under them."""
@@ -41,10 +41,7 @@ class DownWorkflow:
             down = DownRequest.model_validate(request)
         except ValidationError as error:
             raise UsageError(f"Invalid down request: {error.errors()[0]['msg']}") from None
-        try:
-            return {"cluster": down.cluster, "deleted": await self._down(down)}
-        except Exception as error:
-            raise typed(error) from error
+        return {"cluster": down.cluster, "deleted": await self._down(down)}
 
     async def _down(self, down: DownRequest) -> int:
         cluster = down.cluster
@@ -52,10 +49,10 @@ class DownWorkflow:
         force = False
         while not self.reservation.granted:
             reserve = Reserve(workflow_id=me, kind="down", force=force, epoch=down.epoch)
-            call = ReserveCall(cluster=cluster, reserve=reserve)
-            self.reservation = await workflow.execute_activity_method(
-                ClusterCalls.reserve_cluster, call, summary="reserve the cluster", **options("quick")
-            )
+            request = ReserveCall(cluster=cluster, reserve=reserve)
+            answer = await call(ClusterCalls.reserve_cluster, request, "reserve the cluster")
+            if not self.reservation.granted:
+                self.reservation = answer
             force = not self.reservation.granted and not await wait_for(lambda: self.reservation.granted, PATIENCE)
         held = self.reservation
         deleted = 0
@@ -63,17 +60,17 @@ class DownWorkflow:
             gang = GangRef(
                 deployment=held.deployment, cluster=cluster, uid=held.uid, cloud=place.cloud, host=place.host
             )
-            deleted += await workflow.execute_activity_method(
+            deleted += await call(
                 CloudCalls.delete_nodes,
                 gang,
-                summary=f"DOWN · delete the nodes in {place.cloud}",
-                **options("cloud", place.host),
+                f"DOWN · delete the nodes in {place.cloud}",
+                kind="cloud",
+                host=place.host,
             )
-        await workflow.execute_activity_method(
+        await call(
             ClusterCalls.release_cluster,
             ReleaseCall(cluster=cluster, release=Release(workflow_id=me, nodes_deleted=True)),
-            summary="report to the cluster",
-            **options("quick"),
+            "report to the cluster",
         )
         return deleted
 

@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
         run_unit,
     )
     from skyflow.models.name import cluster_workflow_id
-    from skyflow.workflows.call import options, signal, typed, wait_for
+    from skyflow.workflows.call import call, signal, wait_for
 
 
 @workflow.defn(failure_exception_types=[SkyflowError])
@@ -58,53 +58,43 @@ class JobWorkflow:
         except SkyflowError as error:
             reason = f"The job could not be started: {error}"
             return JobEnd(job_id=self.request.job_id, status=JobStatus.FAILED_DRIVER, reason=reason)
-        stopped = 0
         while self.state.running():
             # Ends come as signals from the cluster's watch; asking is for the case that nobody watches any more.
-            if not await wait_for(self._something_to_do, self.request.check_seconds):
+            if not await wait_for(lambda: bool(self.to_stop) or not self.state.running(), self.request.check_seconds):
                 await self._ask()
-            if len(self.to_stop) > stopped:
-                ranks, stopped = self.to_stop[stopped:], len(self.to_stop)
+            ranks, self.to_stop = self.to_stop, []
+            if ranks:
                 await self._stop(ranks)
         return self.state.outcome(self.request.job_id)
 
-    def _something_to_do(self) -> bool:
-        return not self.state.running() or bool(set(self.to_stop) & set(self.state.running()))
-
     async def _start(self) -> None:
         request = self.request
-        try:
-            await workflow.execute_activity_method(
-                NodeCalls.start_gang,
-                GangStart(gang=request.gang, job_id=request.job_id, spec=request.spec),
-                summary=f"EXEC · start job {request.job_id} on {len(request.gang.nodes)} node(s)",
-                **options("quick", request.gang.host),
-            )
-        except Exception as error:
-            raise typed(error) from error
+        await call(
+            NodeCalls.start_gang,
+            GangStart(gang=request.gang, job_id=request.job_id, spec=request.spec),
+            f"EXEC · start job {request.job_id} on {len(request.gang.nodes)} node(s)",
+            kind="quick",
+            host=request.gang.host,
+        )
 
     async def _stop(self, ranks: list[int]) -> None:
         gang = self._part(ranks)
         try:
-            await workflow.execute_activity_method(
+            await call(
                 NodeCalls.cancel_units,
                 UnitRequest(gang=gang, unit=self.unit, code=STOPPED_WITH_GANG),
-                summary=f"stop rank(s) {', '.join(map(str, ranks))}",
-                **options("quick", gang.host),
+                f"stop rank(s) {', '.join(map(str, ranks))}",
+                kind="quick",
+                host=gang.host,
             )
-        except Exception as error:
-            if not isinstance(typed(error), NodeLostError):
-                raise typed(error) from error
+        except NodeLostError:
             for rank in ranks:
                 self._take(RankEnd(rank=rank, code=STOPPED_WITH_GANG))
 
     async def _ask(self) -> None:
         gang = self._part(self.state.running())
-        ends = await workflow.execute_activity_method(
-            NodeCalls.list_ended,
-            UnitRequest(gang=gang, unit=self.unit),
-            summary="ask the nodes",
-            **options("sync", gang.host),
+        ends = await call(
+            NodeCalls.list_ended, UnitRequest(gang=gang, unit=self.unit), "ask the nodes", kind="sync", host=gang.host
         )
         for end in ends:
             self._take(end)
@@ -113,10 +103,8 @@ class JobWorkflow:
         request = self.request
         job = JobRecord(id=request.job_id, name=request.name, num_nodes=len(self.state.ranks), ranks=self.state.ranks)
         job.started_at, job.ended_at = workflow.info().start_time.timestamp(), workflow.now().timestamp()
-        call = RecordCall(cluster=request.gang.cluster, uid=request.gang.uid, job=job, end=end)
-        await workflow.execute_activity_method(
-            NodeCalls.record_job, call, summary="record the job in the store", **options("quick")
-        )
+        record = RecordCall(cluster=request.gang.cluster, uid=request.gang.uid, job=job, end=end)
+        await call(NodeCalls.record_job, record, "record the job in the store")
 
     def _part(self, ranks: list[int]) -> Gang:
         nodes = [node for node in self.request.gang.nodes if node.rank in ranks]

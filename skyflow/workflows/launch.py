@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -47,7 +46,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from skyflow.models.stage import Stage
     from skyflow.models.task import Task
-    from skyflow.workflows.call import options, signal, typed, wait_for
+    from skyflow.workflows.call import call, signal, wait_for
     from skyflow.workflows.provision import Provision, make_plan
 
 STOP_PATIENCE = 30.0
@@ -84,7 +83,7 @@ class LaunchWorkflow:
             self.body.cancel()
         try:
             return await self.body
-        except BaseException as error:
+        except (SkyflowError, ActivityError, asyncio.CancelledError) as error:
             raise await self._give_up(error) from error
 
     # The stages
@@ -132,16 +131,16 @@ class LaunchWorkflow:
             )
         reserve = Reserve(workflow_id=self.me, kind="launch" if launch else "exec", job=job)
         while not self.reservation.granted:
-            answer = await workflow.execute_activity_method(
+            answer = await call(
                 ClusterCalls.reserve_cluster,
                 ReserveCall(cluster=self.cluster, reserve=reserve, create=launch),
-                summary=f"reserve cluster {self.cluster}",
-                **options("quick"),
+                f"reserve cluster {self.cluster}",
             )
             if not self.reservation.granted:
                 self.reservation = answer
                 self.progressed.waiting_for = answer.waiting_for
-                await wait_for(lambda: self.reservation.granted, 0 if answer.granted else answer.check_seconds)
+            if not self.reservation.granted:
+                await wait_for(lambda: self.reservation.granted, answer.check_seconds)
         held = self.reservation
         self.progressed.waiting_for = ""
         self.progressed.uid, self.progressed.job_id = held.uid, held.job_id
@@ -175,11 +174,12 @@ class LaunchWorkflow:
         method = SyncCalls.sync_workdir if stage is Stage.SYNC_WORKDIR else SyncCalls.sync_file_mounts
         with self._stage(stage):
             calls = [
-                workflow.execute_activity_method(
+                call(
                     method,
                     SyncRequest(gang=self._gang([node]), ref=ref, target=target, store=self.request.store),
-                    summary=f"{stage.name} · {target} → node {node.rank}",
-                    **options("sync", self._host()),
+                    f"{stage.name} · {target} → node {node.rank}",
+                    kind="sync",
+                    host=self._host(),
                 )
                 for target, ref in snapshots.items()
                 for node in self.nodes
@@ -191,7 +191,7 @@ class LaunchWorkflow:
         assert self.reservation.job_id is not None
         with self._stage(Stage.SETUP):
             calls = [
-                workflow.execute_activity_method(
+                call(
                     WatchCalls.run_setup,
                     SetupRequest(
                         gang=self._gang(self.nodes),
@@ -202,8 +202,9 @@ class LaunchWorkflow:
                         task_id=self._task_id(),
                         user=self.request.user,
                     ),
-                    summary=f"SETUP · node {node.rank}",
-                    **options("watch", self._host()),
+                    f"SETUP · node {node.rank}",
+                    kind="watch",
+                    host=self._host(),
                 )
                 for node in self.nodes
             ]
@@ -239,11 +240,10 @@ class LaunchWorkflow:
             user=self.request.user,
         )
         submission = Submission(workflow_id=self.me, job_id=job_id, spec="")
-        await workflow.execute_activity_method(
+        await call(
             ClusterCalls.submit_job,
             JobSubmission(cluster=self.cluster, uid=self.reservation.uid, submission=submission, spec=spec),
-            summary=f"EXEC · submit job {job_id}",
-            **options("quick"),
+            f"EXEC · submit job {job_id}",
         )
 
     async def _job_end(self, job_id: int) -> JobEnd:
@@ -282,7 +282,7 @@ class LaunchWorkflow:
         cancelled = isinstance(error, asyncio.CancelledError) or is_cancelled_exception(error)
         cause: BaseException = LaunchCancelledError(f"The launch on {self.cluster!r} was cancelled.")
         if not cancelled:
-            cause = self._explain(typed(error))
+            cause = self._explain(error)
         if not self.reservation.uid:
             return cause
         release = Release(workflow_id=self.me)
@@ -310,15 +310,16 @@ class LaunchWorkflow:
 
     async def _stop_setup(self, job_id: int) -> None:
         try:
-            await workflow.execute_activity_method(
+            await call(
                 NodeCalls.cancel_units,
                 UnitRequest(gang=self._gang(self.nodes), unit=setup_unit(job_id)),
-                summary="SETUP · stop it on all nodes",
-                schedule_to_close_timeout=timedelta(seconds=STOP_PATIENCE),
-                **options("quick", self._host()),
+                "SETUP · stop it on all nodes",
+                seconds=STOP_PATIENCE,
+                kind="quick",
+                host=self._host(),
             )
-        except ActivityError as error:
-            workflow.logger.warning("setup could not be stopped: %s", typed(error))
+        except (ActivityError, SkyflowError) as error:
+            workflow.logger.warning("setup could not be stopped: %s", error)
 
     def _explain(self, error: BaseException) -> BaseException:
         if not isinstance(error, CommandError) or not self.made_nodes:
@@ -343,8 +344,8 @@ class LaunchWorkflow:
         missing = [dst for dst in self.task.file_mounts or {} if dst not in self.request.file_mounts]
         if not self.request.workdir and self.task.workdir and not self.request.dryrun:
             raise InvalidTaskError(
-                f"The task's workdir {self.task.workdir!r} is a path on the client: the request must carry its snapshot "
-                "in `workdir` (skyflow's clients take it by themselves)."
+                f"The task's workdir {self.task.workdir!r} is a path on the client: the request must carry its "
+                "snapshot in `workdir` (skyflow's clients take it by themselves)."
             )
         if missing and not self.request.dryrun and Stage.SYNC_FILE_MOUNTS in self.stages:
             raise InvalidTaskError(
@@ -375,24 +376,18 @@ class LaunchWorkflow:
         )
 
     async def _set_autostop(self, setting: AutostopSetting, summary: str) -> None:
-        call = AutostopCall(cluster=self.cluster, setting=setting)
-        await workflow.execute_activity_method(ClusterCalls.set_autostop, call, summary=summary, **options("quick"))
+        request = AutostopCall(cluster=self.cluster, setting=setting)
+        await call(ClusterCalls.set_autostop, request, summary)
 
     async def _release(self, release: Release) -> None:
-        call = ReleaseCall(cluster=self.cluster, release=release)
-        await workflow.execute_activity_method(
-            ClusterCalls.release_cluster, call, summary="give the cluster back", **options("quick")
-        )
+        request = ReleaseCall(cluster=self.cluster, release=release)
+        await call(ClusterCalls.release_cluster, request, "give the cluster back")
 
     async def _describe(self, ids: list[str]) -> dict[str, str]:
-        return await workflow.execute_activity_method(
-            ClusterCalls.describe_workflows, ids, summary="is everybody there?", **options("quick")
-        )
+        return await call(ClusterCalls.describe_workflows, ids, "is everybody there?")
 
     async def _life(self) -> str:
-        return await workflow.execute_activity_method(
-            ClusterCalls.find_life, self.cluster, summary="is the cluster there?", **options("quick")
-        )
+        return await call(ClusterCalls.find_life, self.cluster, "is the cluster there?")
 
     @contextmanager
     def _stage(self, stage: Stage) -> Iterator[None]:

@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from skyflow.errors import ProvisionError
+    from skyflow.errors import ProvisionError, SkyflowError
     from skyflow.models.calls import CloudCalls, ClusterCalls, NodesCall, PlanCalls
     from skyflow.models.failover import TRIES_PER_OFFER, Failover, exhausted, infeasible
     from skyflow.models.launch import Attempt, LaunchProgress, StageProgress, describe
@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.plan import PlanRequest, ResourcesRequest
     from skyflow.models.stage import Stage
     from skyflow.models.task import Task
-    from skyflow.workflows.call import options, typed
+    from skyflow.workflows.call import call
 
 
 async def make_plan(task: Task, progress: LaunchProgress) -> list[Offer]:
@@ -28,9 +28,7 @@ async def make_plan(task: Task, progress: LaunchProgress) -> list[Offer]:
     request = PlanRequest(
         resources=[ResourcesRequest.model_validate(task.resources.to_request())], num_nodes=task.num_nodes
     )
-    plan = await workflow.execute_activity_method(
-        PlanCalls.rank_offers, request, summary="OPTIMIZE · rank the offers", **options("quick")
-    )
+    plan = await call(PlanCalls.rank_offers, request, "OPTIMIZE · rank the offers")
     if not plan.offers:
         raise infeasible(plan.ruled_out)
     stage.ended = workflow.now().timestamp()
@@ -61,9 +59,8 @@ class Provision:
             except ProvisionError as error:
                 failover.failed(offer, error)
                 await self._delete(offer)
-            except BaseException:
-                # Cancelled, or no longer wanted: what this launch made is nobody's.
-                await asyncio.shield(self._delete(offer))
+            except (SkyflowError, ActivityError, asyncio.CancelledError):
+                await self._delete(offer)  # cancelled, or no longer wanted: what this launch made is nobody's
                 raise
         raise exhausted(self.cluster, self.progress.attempts)
 
@@ -98,23 +95,20 @@ class Provision:
             offer_index=index,
             num_nodes=self.num_nodes,
         )
-        try:
-            return await workflow.execute_activity_method(
-                CloudCalls.create_nodes,
-                request,
-                summary=f"PROVISION · {self.num_nodes} × {offer.instance_type} in {offer.place}",
-                **options("cloud", offer.host),
-            )
-        except ActivityError as error:
-            raise typed(error) from error
+        return await call(
+            CloudCalls.create_nodes,
+            request,
+            f"PROVISION · {self.num_nodes} × {offer.instance_type} in {offer.place}",
+            kind="cloud",
+            host=offer.host,
+        )
 
     async def _report(self, nodes: list[Node], offer: Offer) -> None:
         report = NodesReport(workflow_id=self.launch_id, uid=self.held.uid, nodes=nodes, offer=offer)
-        await workflow.execute_activity_method(
+        await call(
             ClusterCalls.report_nodes,
             NodesCall(cluster=self.cluster, report=report),
-            summary="PROVISION · hand the nodes to the cluster",
-            **options("quick"),
+            "PROVISION · hand the nodes to the cluster",
         )
 
     async def _delete(self, offer: Offer) -> None:
@@ -126,9 +120,6 @@ class Provision:
             host=offer.host,
             launch_id=self.launch_id,
         )
-        await workflow.execute_activity_method(
-            CloudCalls.delete_nodes,
-            gang,
-            summary=f"PROVISION · delete what {offer.place} made",
-            **options("cloud", offer.host),
+        await call(
+            CloudCalls.delete_nodes, gang, f"PROVISION · delete what {offer.place} made", kind="cloud", host=offer.host
         )

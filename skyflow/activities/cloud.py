@@ -1,0 +1,37 @@
+"""Calls to a cloud's API."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from skyflow import clouds
+from skyflow.activities.context import Context, heartbeats
+from skyflow.models.calls import CloudCalls
+from skyflow.models.name import cluster_workflow_id
+from skyflow.models.node import GangRef, GangRequest, Node
+from skyflow.models.operation import Expect, Place
+from skyflow.store.key import client_key
+
+
+class CloudActivities(CloudCalls):
+    """Creates and deletes nodes."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @activity.defn
+    async def create_nodes(self, request: GangRequest) -> list[Node]:
+        """See CloudCalls. Before the first node exists, its cluster knows where to look for it, and its key is kept."""
+        place = Place(cloud=request.offer.cloud, host=request.offer.host)
+        cluster = self.context.client.get_workflow_handle(cluster_workflow_id(request.cluster))
+        await cluster.signal("expect", Expect(uid=request.uid, place=place))
+        key = await client_key(self.context.store, request.cluster, request.uid)
+        cloud = clouds.get(request.offer.cloud, self.context.settings)
+        async with heartbeats():
+            return await cloud.create_nodes(request.model_copy(update={"client_key": key.public}))
+
+    @activity.defn
+    async def delete_nodes(self, gang: GangRef) -> int:
+        """See CloudCalls."""
+        async with heartbeats():
+            return await clouds.get(gang.cloud, self.context.settings).delete_nodes(gang)

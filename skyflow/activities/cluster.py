@@ -1,0 +1,129 @@
+"""Messages to cluster workflows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import (
+    Client,
+    RPCError,
+    WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCStatusCode
+
+from skyflow.activities.context import Context
+from skyflow.errors import ClusterDoesNotExist, rebuild
+from skyflow.models.calls import AutostopCall, ClusterCalls, JobSubmission, NodesCall, ReleaseCall, ReserveCall
+from skyflow.models.cluster import ClusterState
+from skyflow.models.name import cluster_workflow_id, task_queue
+from skyflow.models.operation import Reservation
+from skyflow.store.spec import put_spec
+
+
+class ClusterActivities(ClusterCalls):
+    """Each message is one update; the cluster answers at once."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @activity.defn
+    async def reserve_cluster(self, call: ReserveCall) -> Reservation:
+        """See ClusterCalls."""
+        if not call.create:
+            return await self._update(call.cluster, "reserve", call.reserve, Reservation)
+        settings = self.context.settings
+        state = ClusterState(
+            name=call.cluster,
+            uid="",
+            deployment=self.context.deployment,
+            check_seconds=settings.check_seconds,
+            safety_minutes=settings.safety_minutes,
+            search_attributes=self.context.search_attributes,
+        )
+        start = WithStartWorkflowOperation(
+            "ClusterWorkflow",
+            state,
+            id=cluster_workflow_id(call.cluster),
+            task_queue=task_queue("quick"),
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary=f"cluster {call.cluster}",
+        )
+        try:
+            return await self.context.client.execute_update_with_start_workflow(
+                "reserve", call.reserve, start_workflow_operation=start, result_type=Reservation
+            )
+        except WorkflowUpdateFailedError as error:
+            raise _typed(error) from error
+
+    @activity.defn
+    async def report_nodes(self, call: NodesCall) -> None:
+        """See ClusterCalls."""
+        await self._update(call.cluster, "report", call.report)
+
+    @activity.defn
+    async def release_cluster(self, call: ReleaseCall) -> None:
+        """See ClusterCalls. A cluster whose workflow is gone holds nothing any more."""
+        try:
+            await self._update(call.cluster, "release", call.release)
+        except ClusterDoesNotExist:
+            activity.logger.info("cluster %s is gone: nothing to release", call.cluster)
+
+    @activity.defn
+    async def set_autostop(self, call: AutostopCall) -> None:
+        """See ClusterCalls."""
+        await self._update(call.cluster, "set_autostop", call.setting)
+
+    @activity.defn
+    async def submit_job(self, call: JobSubmission) -> None:
+        """See ClusterCalls."""
+        key = await put_spec(self.context.store, call.cluster, call.uid, call.submission.job_id, call.spec)
+        await self._update(call.cluster, "submit_job", call.submission.model_copy(update={"spec": key}))
+
+    @activity.defn
+    async def describe_workflows(self, ids: list[str]) -> dict[str, str]:
+        """See ClusterCalls."""
+        return {workflow_id: (await describe(self.context.client, workflow_id))[0] for workflow_id in ids}
+
+    @activity.defn
+    async def find_life(self, cluster: str) -> str:
+        """See ClusterCalls."""
+        status, memo = await describe(self.context.client, cluster_workflow_id(cluster))
+        return str(memo.get("cluster", {}).get("uid", "")) if status == "RUNNING" else ""
+
+    async def _update(self, cluster: str, name: str, message: Any, result: type[Any] | None = None) -> Any:
+        handle = self.context.client.get_workflow_handle(cluster_workflow_id(cluster))
+        try:
+            return await handle.execute_update(name, message, result_type=result)
+        except WorkflowUpdateFailedError as error:
+            raise _typed(error) from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError:
+            raise  # the activity is tried again; the cluster knows the message by its id
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise ClusterDoesNotExist(f"Cluster {cluster!r} does not exist. See: skyflow status") from error
+            raise
+
+
+async def describe(client: Client, workflow_id: str) -> tuple[str, dict[str, Any]]:
+    """A workflow's status (ABSENT if there never was one, or it is forgotten) and memo."""
+    try:
+        description = await client.get_workflow_handle(workflow_id).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return "ABSENT", {}
+        raise
+    status = description.status or WorkflowExecutionStatus.RUNNING
+    return status.name, dict(await description.memo())
+
+
+def _typed(error: WorkflowUpdateFailedError) -> Exception:
+    cause = error.cause
+    if not isinstance(cause, ApplicationError):
+        return error
+    return rebuild(cause.type, cause.message, cause.details[0] if cause.details else {})

@@ -1,0 +1,300 @@
+"""The cluster's decisions, as state transitions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError
+from skyflow.models.cluster import ClusterState, ClusterStatus
+from skyflow.models.job import JobEnd, JobRecord, JobStatus
+from skyflow.models.node import Node, Offer
+from skyflow.models.operation import (
+    AbandonJob,
+    ArmIdle,
+    AutostopSetting,
+    Busy,
+    CancelJob,
+    CancelOperation,
+    Expect,
+    Grant,
+    Guard,
+    IdleDue,
+    IdleRule,
+    LifeEnded,
+    NodesReport,
+    NotifyLaunch,
+    Place,
+    Release,
+    Reserve,
+    StartDown,
+    StartJob,
+    Submission,
+)
+
+OFFER = Offer(
+    cloud="local", region="local", zone="local-a", instance_type="local-2", cpus=2, memory=4, price=0, host="h"
+)
+
+
+def node(rank: int) -> Node:
+    return Node(
+        id=f"n{rank}",
+        rank=rank,
+        address="127.1.1.1",
+        port=22,
+        user="me",
+        host_key="ssh-ed25519 AAAA",
+        internal_ip=f"127.1.1.{rank + 1}",
+    )
+
+
+def fresh() -> ClusterState:
+    return ClusterState(name="dev", uid="life-1", rule=IdleRule(minutes=60, safety=True))
+
+
+def launch(state: ClusterState, name: str, *, job: bool = True, nodes: int = 1, now: float = 0) -> None:
+    """Reserve, and report nodes if there are none."""
+    record = JobRecord(id=0, name="train", num_nodes=1) if job else None
+    reservation, _ = state.reserve(Reserve(workflow_id=name, kind="launch", job=record), now)
+    assert reservation.granted
+    if not state.nodes:
+        state.expect(Expect(uid=state.uid, place=Place(cloud="local", host="h")))
+        made = [node(rank) for rank in range(nodes)]
+        state.report_nodes(NodesReport(workflow_id=name, uid=state.uid, nodes=made, offer=OFFER), now)
+
+
+def run_job(state: ClusterState, name: str, job_id: int = 1) -> list[object]:
+    actions = state.submit(Submission(workflow_id=name, job_id=job_id, spec="key"), 1)
+    state.job_started(job_id, 1)
+    return list(actions)
+
+
+def test_the_first_launch_is_granted_in_the_answer() -> None:
+    state = fresh()
+    reservation, actions = state.reserve(Reserve(workflow_id="a", kind="launch", job=JobRecord(id=0)), 0)
+    assert reservation.granted
+    assert reservation.job_id == 1
+    assert actions == []
+    assert state.status is ClusterStatus.INIT
+
+
+def test_asking_again_is_the_same_request() -> None:
+    state = fresh()
+    ask = Reserve(workflow_id="a", kind="launch", job=JobRecord(id=0))
+    first, _ = state.reserve(ask, 0)
+    again, actions = state.reserve(ask, 1)
+    assert (again, actions) == (first, [])
+    assert len(state.operations) == len(state.jobs) == 1
+
+
+def test_a_second_launch_waits_until_the_nodes_are_there() -> None:
+    state = fresh()
+    state.reserve(Reserve(workflow_id="a", kind="launch"), 0)
+    second, _ = state.reserve(Reserve(workflow_id="b", kind="launch"), 0)
+    assert not second.granted
+    assert second.waiting_for == "a"
+    actions = state.report_nodes(NodesReport(workflow_id="a", uid="life-1", nodes=[node(0)], offer=OFFER), 1)
+    granted = [a for a in actions if isinstance(a, Grant)]
+    assert [g.workflow_id for g in granted] == ["b"]
+    assert granted[0].reservation.nodes == [node(0)]
+
+
+def test_e34_exec_needs_a_cluster_that_is_up() -> None:
+    state = fresh()
+    with pytest.raises(ClusterDoesNotExist):
+        state.reserve(Reserve(workflow_id="x", kind="exec"), 0)
+    state.reserve(Reserve(workflow_id="a", kind="launch"), 0)
+    with pytest.raises(ClusterNotUpError, match="not up yet"):
+        state.reserve(Reserve(workflow_id="x", kind="exec"), 0)
+
+
+def test_exec_shares_the_cluster_with_a_running_launch() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    reservation, _ = state.reserve(Reserve(workflow_id="x", kind="exec", job=JobRecord(id=0)), 2)
+    assert reservation.granted
+    assert reservation.job_id == 2
+
+
+def test_nodes_are_guarded_before_they_exist() -> None:
+    state = fresh()
+    state.reserve(Reserve(workflow_id="a", kind="launch"), 0)
+    place = Place(cloud="local", host="h")
+    assert state.expect(Expect(uid="life-1", place=place)) == [Guard((place,))]
+    assert state.expect(Expect(uid="life-1", place=place)) == []
+    assert state.expect(Expect(uid="another life", place=Place(cloud="aws"))) == []
+
+
+def test_idle_clock_starts_when_the_last_job_ends_and_stops_with_the_next() -> None:
+    state = fresh()
+    launch(state, "a")
+    assert StartJob(1) in run_job(state, "a")
+    assert not any(isinstance(a, ArmIdle) for a in state.release(Release(workflow_id="a"), 5, "life-2"))
+    actions = state.job_ended(JobEnd(job_id=1, status=JobStatus.SUCCEEDED, returncode=0), 9)
+    assert actions == [ArmIdle(1, IdleRule(minutes=60, safety=True))]
+    assert state.idle_since == 9
+    _, actions = state.reserve(Reserve(workflow_id="x", kind="exec"), 10)
+    assert actions == [Busy()]
+
+
+def test_an_idle_clock_that_ran_out_too_late_changes_nothing() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 5, "life-2")
+    assert state.idle_due(IdleDue(uid="life-1", epoch=0)) == []
+    assert state.idle_due(IdleDue(uid="other", epoch=1)) == []
+    assert state.idle_due(IdleDue(uid="life-1", epoch=1)) == [StartDown("idle-life-1-1", 1)]
+    # A launch comes in between: the down that was started is refused.
+    state.reserve(Reserve(workflow_id="b", kind="launch"), 6)
+    with pytest.raises(ClusterNotUpError, match="in use again"):
+        state.reserve(Reserve(workflow_id="d", kind="down", epoch=1), 6)
+
+
+def test_down_cancels_what_runs_and_waits_for_its_end() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    state.reserve(Reserve(workflow_id="b", kind="launch", job=JobRecord(id=0)), 2)
+    reservation, actions = state.reserve(Reserve(workflow_id="d", kind="down"), 3)
+    assert not reservation.granted
+    assert [a for a in actions if isinstance(a, CancelOperation)] == [
+        CancelOperation("a", keep_nodes=True),
+        CancelOperation("b", keep_nodes=True),
+    ]
+    state.release(Release(workflow_id="b"), 4, "life-2")
+    state.release(Release(workflow_id="a"), 4, "life-2")
+    actions = state.job_ended(JobEnd(job_id=1, status=JobStatus.CANCELLED), 5)
+    granted = [a for a in actions if isinstance(a, Grant)]
+    assert [(g.workflow_id, g.reservation.places) for g in granted] == [("d", [Place(cloud="local", host="h")])]
+
+
+def test_down_of_a_detached_job_cancels_the_job() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    state.release(Release(workflow_id="a"), 2, "life-2")
+    _, actions = state.reserve(Reserve(workflow_id="d", kind="down"), 3)
+    assert CancelJob(1) in actions
+
+
+def test_a_down_that_waited_long_enough_takes_the_nodes_from_under_the_jobs() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    state.release(Release(workflow_id="a"), 2, "life-2")
+    state.reserve(Reserve(workflow_id="d", kind="down"), 3)
+    reservation, _ = state.reserve(Reserve(workflow_id="d", kind="down", force=True), 40)
+    assert reservation.granted
+    actions = state.release(Release(workflow_id="d", nodes_deleted=True), 41, "life-2")
+    assert AbandonJob(1, "life-1") in actions
+    assert state.is_over()
+
+
+def test_a_launch_that_arrives_during_down_gets_a_new_life() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "x")
+    state.set_autostop(AutostopSetting(minutes=0, notify="a"), 1)
+    state.reserve(Reserve(workflow_id="d", kind="down"), 2)
+    waiting, _ = state.reserve(Reserve(workflow_id="b", kind="launch", job=JobRecord(id=0)), 3)
+    assert not waiting.granted
+    actions = state.release(Release(workflow_id="d", nodes_deleted=True), 4, "life-2")
+    assert LifeEnded("life-1", ("a",)) in actions
+    (grant,) = [a for a in actions if isinstance(a, Grant)]
+    assert (grant.workflow_id, grant.reservation.uid, grant.reservation.nodes) == ("b", "life-2", [])
+    assert state.rule == IdleRule(minutes=60, safety=True)
+    assert not state.guarded
+
+
+def test_a_failed_setup_leaves_the_job_failed_and_the_safety_rule_armed() -> None:
+    state = fresh()
+    launch(state, "a")
+    end = JobEnd(job_id=1, status=JobStatus.FAILED_SETUP, returncode=3)
+    actions = state.release(Release(workflow_id="a", job=end), 5, "life-2")
+    assert state.jobs[1].status is JobStatus.FAILED_SETUP
+    assert actions == [ArmIdle(1, IdleRule(minutes=60, safety=True))]
+
+
+def test_e25_the_users_rule_replaces_the_safety_rule_and_no_rule_leaves_the_users_alone() -> None:
+    state = fresh()
+    launch(state, "a")
+    state.set_autostop(AutostopSetting(minutes=None, only_replace_safety=True), 1)
+    assert state.rule is None
+    state.set_autostop(AutostopSetting(minutes=7), 1)
+    state.set_autostop(AutostopSetting(minutes=None, only_replace_safety=True), 1)
+    assert state.rule == IdleRule(minutes=7)
+    state.set_autostop(AutostopSetting(minutes=-1), 1)
+    assert state.rule is None
+
+
+def test_cancel_reaches_a_job_in_every_state() -> None:
+    state = fresh()
+    launch(state, "a")
+    assert state.cancel_jobs(None, 1) == [CancelOperation("a", keep_nodes=True)]  # with its launch still
+    state.submit(Submission(workflow_id="a", job_id=1, spec="key"), 1)
+    assert state.cancel_jobs([1], 1) == []  # its workflow is being started…
+    assert state.job_started(1, 2) == [CancelJob(1)]  # …and hears of it then
+    assert state.cancel_jobs([1], 1) == [CancelJob(1)]
+    assert state.cancel_jobs([7], 1) == []
+    state.job_ended(JobEnd(job_id=1, status=JobStatus.CANCELLED), 3)
+    assert state.cancel_jobs(None, 4) == []
+
+
+def test_a_jobs_end_is_told_to_its_launch_only_if_nobody_else_can() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    end = JobEnd(job_id=1, status=JobStatus.FAILED_DRIVER)
+    assert NotifyLaunch("a", end) in state.job_ended(end, 2, notify=True)
+    assert state.job_ended(end, 3, notify=True) == []
+
+
+def test_jobs_go_to_the_nodes_with_the_fewest_jobs() -> None:
+    state = fresh()
+    launch(state, "a", nodes=3)
+    run_job(state, "a")
+    for number in (2, 3, 4):
+        state.reserve(Reserve(workflow_id=f"x{number}", kind="exec", job=JobRecord(id=0)), 2)
+        run_job(state, f"x{number}", number)
+    assert [state.jobs[number].ranks for number in (1, 2, 3, 4)] == [[0], [1], [2], [0]]
+
+
+def test_the_state_survives_continue_as_new() -> None:
+    state = fresh()
+    launch(state, "a", nodes=2)
+    run_job(state, "a")
+    assert ClusterState.model_validate_json(state.model_dump_json()) == state
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["launch", "exec", "down", "release", "nodes", "deleted", "end"]), st.integers(0, 3))
+    )
+)
+def test_whatever_happens_making_and_deleting_nodes_are_alone(events: list[tuple[str, int]]) -> None:
+    """Invariant: an exclusive operation that is granted is the only one that is granted."""
+    state = fresh()
+    for step, (event, which) in enumerate(events):
+        name = f"w{which}"
+        holder = next((op for op in state.operations if op.workflow_id == name), None)
+        try:
+            if event in ("launch", "exec", "down"):
+                if holder is None:
+                    state.reserve(Reserve(workflow_id=name, kind=event, job=None), step)  # type: ignore[arg-type]
+            elif holder is None or not holder.granted:
+                continue
+            elif event == "release":
+                state.release(Release(workflow_id=name), step, f"life-{step}")
+            elif event == "nodes" and holder.kind == "launch" and not state.nodes:
+                state.report_nodes(NodesReport(workflow_id=name, uid=state.uid, nodes=[node(0)], offer=OFFER), step)
+            elif event == "deleted" and holder.kind == "down":
+                state.release(Release(workflow_id=name, nodes_deleted=True), step, f"life-{step}")
+        except (ClusterDoesNotExist, ClusterNotUpError):
+            pass
+        granted = [op for op in state.operations if op.granted]
+        assert not any(op.exclusive for op in granted) or len(granted) == 1
+        if state.operations and not granted:
+            raise AssertionError("somebody waits and nobody holds")
