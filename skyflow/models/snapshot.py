@@ -33,10 +33,10 @@ class Entry(NamedTuple):
     target: str = ""
     """Of a link."""
     pack: str = ""
-    """Key of the object that holds the bytes, as one zstd frame. Empty when there are none."""
+    """Key of the object that holds the bytes, as zstd frames. Empty when there are none."""
     offset: int = 0
     length: int = 0
-    """Where that frame is in the pack."""
+    """Where they are in the pack."""
 
     @property
     def mtime(self) -> int:

@@ -29,6 +29,11 @@ class Store:
         self._backend = backend
         self._root = root
 
+    @property
+    def folder(self) -> tuple[Path, ...]:
+        """Where it is on this machine; nothing for a bucket."""
+        return (self._root,) if self._root else ()
+
     async def get(self, key: str) -> bytes:
         """The whole object. Raises ObjectAbsentError if there is none."""
         import obstore
