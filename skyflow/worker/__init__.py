@@ -1,1 +1,1 @@
-""""""
+"""The worker, and the embedded server."""

@@ -1,0 +1,390 @@
+"""The asynchronous client: starts launches and reads what became of them. Sends plain JSON, imports no pydantic."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skyflow.endpoint import Endpoint, resolve
+from skyflow.errors import (
+    ClusterDoesNotExist,
+    JobDoesNotExist,
+    LaunchCancelledError,
+    NotSupportedError,
+    SkyflowError,
+    TemporalUnavailableError,
+    rebuild,
+)
+from skyflow.handle import Launch, LogChunk, follow
+from skyflow.models.name import (
+    check_cluster_name,
+    cluster_workflow_id,
+    down_workflow_id,
+    launch_workflow_id,
+    task_queue,
+)
+from skyflow.models.stage import Stage
+from skyflow.settings import Settings
+
+if TYPE_CHECKING:
+    import temporalio.client as temporal
+
+    from skyflow.models.task import Task
+    from skyflow.store.log import LogReader
+    from skyflow.store.store import Store
+
+EXEC_STAGES = (Stage.SYNC_WORKDIR, Stage.EXEC)
+"""What `exec` does: no provisioning, no setup, no file mounts (PARITY E32)."""
+
+ASK_SECONDS = 10.0
+"""How long one question to the server may take."""
+
+RECONNECT_SECONDS = 0.5
+
+
+class Client:
+    """A connection to one Temporal namespace.
+
+    >>> async with Client.connect() as client:
+    ...     launch = await client.launch(Task(run="echo hello"), cluster_name="dev")
+    ...     result = await launch.result()
+    """
+
+    def __init__(self, client: temporal.Client, endpoint: Endpoint, settings: Settings) -> None:
+        """Use `Client.connect`."""
+        self._client = client
+        self.endpoint = endpoint
+        self.settings = settings
+        self._store: Store | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, settings: Settings | None = None, *, notice: Callable[[str], None] | None = None
+    ) -> AsyncIterator[Client]:
+        """Connects to the configured Temporal, or to the embedded one, which is started if it does not run.
+
+        Args:
+            settings: of this process; read from the environment if not given.
+            notice: is told in one line what was started.
+
+        Raises:
+            TemporalUnavailableError: the server does not answer.
+            EmbeddedServerError: the embedded server cannot be started.
+        """
+        settings = settings or Settings.from_env()
+        endpoint = resolve(settings)
+        starting = endpoint.start_if_needed(notice)
+        import temporalio.client
+
+        with suppress(AttributeError):
+            _quiet()
+        await asyncio.to_thread(starting.wait_ready)
+        try:
+            client = await temporalio.client.Client.connect(**endpoint.connect_config())
+        except RuntimeError as error:
+            raise TemporalUnavailableError(
+                f"The Temporal server at {endpoint.address} does not answer ({error}). "
+                "Check TEMPORAL_ADDRESS, or unset it to use the embedded server."
+            ) from error
+        yield cls(client, endpoint, settings)
+
+    # Launching
+
+    async def launch(
+        self,
+        task: Task,
+        cluster_name: str | None = None,
+        *,
+        dryrun: bool = False,
+        down: bool = False,
+        detach_run: bool = False,
+        no_setup: bool = False,
+        idle_minutes_to_autostop: int | None = None,
+    ) -> Launch:
+        """Starts a launch: finds a place, makes the nodes, syncs, sets up, runs.
+
+        Args:
+            task: what to run.
+            cluster_name: an existing cluster is used again; made up if not given.
+            dryrun: only plan; nothing is made, uploaded or reserved.
+            down: take the nodes down as soon as the job has ended.
+            detach_run: the launch is over when the job is queued.
+            no_setup: skip setup.
+            idle_minutes_to_autostop: take the cluster down after so many idle minutes (with `down`).
+
+        Raises:
+            InvalidTaskError, InvalidClusterNameError, NotSupportedError: the request is wrong.
+            StoreError: the snapshots cannot be written.
+        """
+        name = check_cluster_name(cluster_name) if cluster_name else _made_up_name()
+        if idle_minutes_to_autostop is not None and idle_minutes_to_autostop >= 0 and not down:
+            raise NotSupportedError("Stopping idle nodes is not supported yet; add down (`--down`) to delete them.")
+        request: dict[str, Any] = {
+            "dryrun": dryrun,
+            "down": down,
+            "detach_run": detach_run,
+            "no_setup": no_setup,
+            "idle_minutes_to_autostop": idle_minutes_to_autostop,
+        }
+        return await self._start(task, name, request)
+
+    async def exec(
+        self, task: Task, cluster_name: str, *, down: bool = False, detach_run: bool = False, dryrun: bool = False
+    ) -> Launch:
+        """Runs a task on a cluster that is up: syncs the workdir, then runs. No setup, no file mounts.
+
+        Raises:
+            ClusterDoesNotExist: there is no such cluster.
+        """
+        await self._cluster(cluster_name)
+        stages = [stage.name for stage in EXEC_STAGES]
+        request = {"down": down, "detach_run": detach_run, "dryrun": dryrun, "stages": stages}
+        return await self._start(task, cluster_name, request)
+
+    async def _start(self, task: Task, cluster: str, request: dict[str, Any]) -> Launch:
+        task.validate()
+        stages = request.get("stages")
+        if not request["dryrun"]:
+            request |= await self._snapshots(task, with_mounts=stages is None)
+        request |= {"task": task.to_yaml_config(), "cluster": cluster, "user": getpass.getuser()}
+        kind = "exec" if stages else "launch"
+        handle = await self._client.start_workflow(
+            "LaunchWorkflow",
+            request,
+            id=launch_workflow_id(cluster, uuid.uuid4().hex[:12]),
+            task_queue=task_queue("quick"),
+            static_summary=f"{kind} {task.name or 'task'} on {cluster}",
+        )
+        return Launch(self, handle.id, cluster)
+
+    async def _snapshots(self, task: Task, with_mounts: bool) -> dict[str, Any]:
+        from skyflow.store.snapshot import take_snapshot
+
+        found: dict[str, Any] = {"store": self.settings.store, "file_mounts": {}}
+        if task.workdir:
+            found["workdir"] = (await take_snapshot(self.store, Path(task.workdir).expanduser())).ref
+        for target, source in (task.file_mounts or {}).items() if with_mounts else ():
+            found["file_mounts"][target] = (await take_snapshot(self.store, Path(source).expanduser())).ref
+        return found
+
+    def attach(self, workflow_id: str) -> Launch:
+        """A launch that was started before, by whomever."""
+        return Launch(self, workflow_id, workflow_id.split("/")[1] if workflow_id.count("/") > 1 else "")
+
+    # Clusters
+
+    async def status(self, cluster_names: list[str] | None = None) -> list[dict[str, Any]]:
+        """The clusters as their workflows last showed them, by name. Those that do not exist are left out."""
+        query = "WorkflowType = 'ClusterWorkflow' AND ExecutionStatus = 'Running'"
+        found = []
+        if cluster_names is not None:
+            for name in cluster_names:
+                with suppress(ClusterDoesNotExist):
+                    found.append(await self._cluster(name))
+        else:
+            async for execution in self._client.list_workflows(query):
+                view = (await execution.memo()).get("cluster")
+                if view:
+                    found.append(view)
+        return sorted(found, key=lambda view: view["name"])
+
+    async def queue(self, cluster_name: str) -> list[dict[str, Any]]:
+        """The jobs of a cluster, newest first."""
+        return list(await self._ask_cluster(cluster_name, "queue"))
+
+    async def cancel(self, cluster_name: str, job_ids: list[int] | None = None) -> list[int]:
+        """Cancels jobs of a cluster (all that have not ended if not given). Returns those that had not ended.
+
+        Raises:
+            ClusterDoesNotExist: there is no such cluster.
+            JobDoesNotExist: it has no such job.
+        """
+        jobs = {row["id"]: row for row in await self.queue(cluster_name)}
+        for job_id in job_ids or []:
+            if job_id not in jobs:
+                raise JobDoesNotExist(
+                    f"Cluster {cluster_name!r} has no job {job_id}. See: skyflow queue {cluster_name}"
+                )
+        open_jobs = [job_id for job_id, row in jobs.items() if row["ended_at"] is None]
+        chosen = sorted(open_jobs if job_ids is None else set(job_ids) & set(open_jobs))
+        if chosen:
+            handle = self._client.get_workflow_handle(cluster_workflow_id(cluster_name))
+            await handle.signal("cancel", {"jobs": chosen})
+        return chosen
+
+    async def down(self, cluster_name: str) -> int:
+        """Takes a cluster down: cancels what runs on it and deletes its nodes. Returns how many nodes there were."""
+        await self._cluster(cluster_name)
+        handle = await self._client.start_workflow(
+            "DownWorkflow",
+            {"cluster": cluster_name},
+            id=down_workflow_id(cluster_name, uuid.uuid4().hex[:12]),
+            task_queue=task_queue("quick"),
+            static_summary=f"take {cluster_name} down",
+        )
+        return int((await self._result(handle.id))["deleted"])
+
+    async def _cluster(self, name: str) -> dict[str, Any]:
+        return dict(await self._ask_cluster(check_cluster_name(name), "status"))
+
+    async def _ask_cluster(self, name: str, query: str) -> Any:
+        from temporalio.client import WorkflowQueryRejectedError
+        from temporalio.common import QueryRejectCondition
+
+        handle = self._client.get_workflow_handle(cluster_workflow_id(name))
+        try:
+            with self._errors():
+                return await handle.query(
+                    query,
+                    reject_condition=QueryRejectCondition.NOT_OPEN,
+                    rpc_timeout=timedelta(seconds=ASK_SECONDS),
+                )
+        except (_AbsentError, WorkflowQueryRejectedError):
+            raise ClusterDoesNotExist(f"Cluster {name!r} does not exist. See: skyflow status") from None
+
+    # Logs
+
+    async def logs(
+        self, cluster_name: str, job_id: int | None = None, *, follow_on: bool = True
+    ) -> AsyncIterator[LogChunk]:
+        """Output of a job (the latest if not given), also after its cluster is gone; follows it until it ends.
+
+        Raises:
+            ClusterDoesNotExist: nothing is known of such a cluster.
+            JobDoesNotExist: it had no such job.
+        """
+        job = await self.job(cluster_name, job_id)
+        reader = self.log_reader(cluster_name, job["uid"])
+        over = not follow_on or job["ended_at"] is not None
+        latest = {"over": over}
+
+        async def look() -> None:
+            while not latest["over"]:
+                await asyncio.sleep(1)
+                latest["over"] = (await self.job(cluster_name, job["id"]))["ended_at"] is not None
+
+        looking = asyncio.ensure_future(look())
+        try:
+            async for chunk in follow(reader, job["id"], lambda: latest["over"], [looking]):
+                yield chunk
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    async def job(self, cluster_name: str, job_id: int | None = None) -> dict[str, Any]:
+        """One job (the latest if not given) as `queue` shows it, with the `uid` of the life of its cluster.
+
+        It is read from the cluster, or from the store if the cluster is gone.
+        """
+        from skyflow.store.log import latest_life, records
+
+        try:
+            uid = (await self._cluster(cluster_name))["uid"]
+            rows = await self.queue(cluster_name)
+        except ClusterDoesNotExist:
+            uid = await latest_life(self.store, cluster_name)
+            if uid is None:
+                raise ClusterDoesNotExist(
+                    f"Nothing is known of a cluster {cluster_name!r}. See: skyflow status"
+                ) from None
+            rows = list(reversed(await records(self.store, cluster_name, uid)))
+        for row in rows:
+            if job_id is None or row["id"] == job_id:
+                return {**row, "uid": uid}
+        wanted = "any job" if job_id is None else f"a job {job_id}"
+        raise JobDoesNotExist(f"Cluster {cluster_name!r} does not have {wanted}. See: skyflow queue {cluster_name}")
+
+    def log_reader(self, cluster_name: str, uid: str) -> LogReader:
+        """Reads the logs of one life of a cluster."""
+        from skyflow.store.log import LogReader
+
+        return LogReader(self.store, cluster_name, uid)
+
+    @property
+    def store(self) -> Store:
+        """Where snapshots and logs are."""
+        if self._store is None:
+            from skyflow.store.store import open_store
+
+            self._store = open_store(self.settings.store)
+        return self._store
+
+    # Workflows
+
+    async def workflow_result(self, workflow_id: str) -> Any:
+        """Waits for a workflow, for as long as it takes and through restarts of the server."""
+        from temporalio.client import WorkflowFailureError
+
+        while True:
+            try:
+                with self._errors():
+                    return await self._client.get_workflow_handle(workflow_id).result()
+            except WorkflowFailureError as error:
+                raise _typed(error.cause) from None
+            except TemporalUnavailableError:
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def workflow_query(self, workflow_id: str, query: str) -> Any:
+        """Asks a workflow."""
+        handle = self._client.get_workflow_handle(workflow_id)
+        with self._errors():
+            return await handle.query(query, rpc_timeout=timedelta(seconds=ASK_SECONDS))
+
+    async def workflow_signal(self, workflow_id: str, name: str, value: Any) -> None:
+        """Tells a workflow."""
+        with self._errors():
+            await self._client.get_workflow_handle(workflow_id).signal(name, value)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """The server's answers as typed errors."""
+        from temporalio.client import RPCError
+        from temporalio.service import RPCStatusCode
+
+        try:
+            yield
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise _AbsentError(error.message) from error
+            if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
+                raise TemporalUnavailableError(
+                    f"Temporal at {self.endpoint.address} (namespace {self.endpoint.namespace}) does not answer: "
+                    f"{error.message}. Is the server up, and a worker (`skyflow worker run`)?"
+                ) from error
+            raise SkyflowError(f"Temporal at {self.endpoint.address} refused: {error.message}") from error
+
+
+class _AbsentError(SkyflowError):
+    """There is no such workflow."""
+
+
+def _typed(cause: BaseException | None) -> BaseException:
+    from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+
+    if isinstance(cause, ApplicationError):
+        return rebuild(cause.type, cause.message, cause.details[0] if cause.details else {})
+    if isinstance(cause, CancelledError):
+        return LaunchCancelledError("The launch was cancelled.")
+    if isinstance(cause, TerminatedError):
+        return SkyflowError("The workflow was terminated. What it had made is being cleaned up: see skyflow status.")
+    return SkyflowError(str(cause))
+
+
+def _made_up_name() -> str:
+    user = "".join(c for c in getpass.getuser().lower() if c.isalnum())
+    return f"sky-{uuid.uuid4().hex[:4]}-{user}".rstrip("-")
+
+
+def _quiet() -> None:
+    """Temporal's core writes its warnings to stdout, where they would spoil what is printed there."""
+    from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+
+    logging = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=logging)), error_if_already_set=False)
