@@ -21,7 +21,8 @@ from skyflow.errors import (
     TemporalUnavailableError,
     rebuild,
 )
-from skyflow.handle import Launch, LogChunk, follow
+from skyflow.handle import Launch, LogChunk
+from skyflow.handle import follow as follow_job
 from skyflow.models.name import (
     check_cluster_name,
     cluster_workflow_id,
@@ -252,7 +253,7 @@ class Client:
     # Logs
 
     async def logs(
-        self, cluster_name: str, job_id: int | None = None, *, follow_on: bool = True
+        self, cluster_name: str, job_id: int | None = None, *, follow: bool = True
     ) -> AsyncIterator[LogChunk]:
         """Output of a job (the latest if not given), also after its cluster is gone; follows it until it ends.
 
@@ -262,7 +263,7 @@ class Client:
         """
         job = await self.job(cluster_name, job_id)
         reader = self.log_reader(cluster_name, job["uid"])
-        over = not follow_on or job["ended_at"] is not None
+        over = not follow or job["ended_at"] is not None
         latest = {"over": over}
 
         async def look() -> None:
@@ -272,7 +273,7 @@ class Client:
 
         looking = asyncio.ensure_future(look())
         try:
-            async for chunk in follow(reader, job["id"], lambda: latest["over"], [looking]):
+            async for chunk in follow_job(reader, job["id"], lambda: latest["over"], [looking]):
                 yield chunk
         finally:
             looking.cancel()

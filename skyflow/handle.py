@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from skyflow.errors import TemporalUnavailableError
 
 if TYPE_CHECKING:
     from skyflow.client import Client
@@ -58,18 +61,23 @@ class Launch:
         """Output of setup and run as it arrives, until the launch ends."""
         result = asyncio.ensure_future(self.result())
         try:
-            seen: dict[str, Any] = {}
-            while not seen.get("job_id") and not result.done():
-                seen = await self.progress()
-                if not seen.get("job_id"):
-                    await asyncio.wait({result}, timeout=FOLLOW_SECONDS)
-            if seen.get("job_id"):
-                reader = self.client.log_reader(self.cluster_name, seen["uid"])
-                async for chunk in follow(reader, seen["job_id"], result.done, [result]):
-                    yield chunk
+            async for chunk in self.output(result):
+                yield chunk
         finally:
             result.cancel()
             await asyncio.gather(result, return_exceptions=True)
+
+    async def output(self, result: asyncio.Future[Any]) -> AsyncIterator[LogChunk]:
+        """As `logs`, for a caller who waits for the result as well."""
+        seen: dict[str, Any] = {}
+        while not seen.get("job_id") and not result.done():
+            await asyncio.wait({result}, timeout=FOLLOW_SECONDS)
+            with suppress(TemporalUnavailableError):  # the result's own wait outlives the server; so does this
+                seen = await self.progress()
+        if seen.get("job_id"):
+            reader = self.client.log_reader(self.cluster_name, seen["uid"])
+            async for chunk in follow(reader, seen["job_id"], result.done, [result]):
+                yield chunk
 
 
 async def follow(

@@ -1,0 +1,198 @@
+"""The commands and their flags. What they do is in the modules beside this one, imported when a command runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="skyflow",
+    help="Launch machine-learning tasks on the cheapest place that can run them. Every launch is a durable workflow.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+server = typer.Typer(help="The background server of this machine.", no_args_is_help=True)
+worker = typer.Typer(help="Workers.", no_args_is_help=True)
+app.add_typer(server, name="server")
+app.add_typer(worker, name="worker")
+
+Entrypoint = Annotated[list[str], typer.Argument(help="A task YAML, or a shell command.", show_default=False)]
+Cluster = Annotated[str, typer.Argument(help="Name of the cluster.", show_default=False)]
+Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of the task.")]
+Workdir = Annotated[str | None, typer.Option("--workdir", help="Folder that is synced to ~/sky_workdir.")]
+Env = Annotated[list[str], typer.Option("--env", help="K=V, or K to take it from this environment. Repeatable.")]
+EnvFile = Annotated[str | None, typer.Option("--env-file", help="A dotenv file with more.")]
+NumNodes = Annotated[int | None, typer.Option("--num-nodes", help="How many nodes.")]
+Infra = Annotated[str | None, typer.Option("--infra", help="cloud[/region[/zone]]; * is any.")]
+Cpus = Annotated[str | None, typer.Option("--cpus", help="CPUs a node: 4, or 4+ for at least.")]
+Memory = Annotated[str | None, typer.Option("--memory", help="GiB a node: 16, or 16+ for at least.")]
+InstanceType = Annotated[str | None, typer.Option("--instance-type", "-t", help="Instance type.")]
+Dryrun = Annotated[bool, typer.Option("--dryrun", help="Show the plan; make nothing.")]
+DetachRun = Annotated[bool, typer.Option("--detach-run", "-d", help="Return when the job is queued.")]
+Down = Annotated[bool, typer.Option("--down", help="Take the nodes down when the job has ended.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
+
+
+@app.command()
+def launch(
+    entrypoint: Entrypoint,
+    cluster: Annotated[str | None, typer.Option("--cluster", "-c", help="Cluster to use or make.")] = None,
+    name: Name = None,
+    workdir: Workdir = None,
+    env: Env = [],  # noqa: B006  typer reads it as «none given» and never changes it
+    env_file: EnvFile = None,
+    num_nodes: NumNodes = None,
+    infra: Infra = None,
+    cpus: Cpus = None,
+    memory: Memory = None,
+    instance_type: InstanceType = None,
+    dryrun: Dryrun = False,
+    detach_run: DetachRun = False,
+    no_setup: Annotated[bool, typer.Option("--no-setup", help="Skip setup.")] = False,
+    down: Down = False,
+    idle_minutes: Annotated[
+        int | None, typer.Option("--idle-minutes-to-autostop", "-i", help="Take it down after so many idle minutes.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Find a place, make the nodes, sync, set up, run; stream the output."""
+    from skyflow.cli.launch import Overrides, launch, make_task
+
+    resources = {"infra": infra, "cpus": cpus, "memory": memory, "instance_type": instance_type}
+    task = make_task(entrypoint, Overrides(name, workdir, env, env_file, num_nodes, resources))
+    launch(
+        task,
+        cluster,
+        dryrun=dryrun,
+        detach_run=detach_run,
+        no_setup=no_setup,
+        down=down,
+        idle_minutes_to_autostop=idle_minutes,
+    )
+
+
+@app.command("exec")
+def exec_(
+    cluster: Cluster,
+    entrypoint: Entrypoint,
+    name: Name = None,
+    workdir: Workdir = None,
+    env: Env = [],  # noqa: B006  as above
+    env_file: EnvFile = None,
+    num_nodes: NumNodes = None,
+    dryrun: Dryrun = False,
+    detach_run: DetachRun = False,
+    down: Down = False,
+) -> None:
+    """Run a task on a cluster that is up: sync the workdir, run. No setup."""
+    from skyflow.cli.launch import Overrides, execute, make_task
+
+    task = make_task(entrypoint, Overrides(name, workdir, env, env_file, num_nodes, {}))
+    execute(task, cluster, dryrun=dryrun, detach_run=detach_run, down=down)
+
+
+@app.command()
+def status(
+    clusters: Annotated[list[str] | None, typer.Argument(help="Only these.", show_default=False)] = None,
+) -> None:
+    """The clusters and their state."""
+    from skyflow.cli.cluster import status
+
+    status(clusters)
+
+
+@app.command()
+def queue(clusters: Annotated[list[str] | None, typer.Argument(help="Only these.", show_default=False)] = None) -> None:
+    """The jobs of clusters."""
+    from skyflow.cli.cluster import queue
+
+    queue(clusters)
+
+
+@app.command()
+def logs(
+    cluster: Cluster,
+    job_id: Annotated[int | None, typer.Argument(help="The job; the latest if not given.", show_default=False)] = None,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on until the job ends.")] = True,
+    rank: Annotated[int | None, typer.Option("--worker", "-w", help="Only this rank, as it is.")] = None,
+) -> None:
+    """The output of a job, also after its cluster is gone."""
+    from skyflow.cli.cluster import logs
+
+    logs(cluster, job_id, follow, rank)
+
+
+@app.command()
+def cancel(
+    cluster: Cluster,
+    job_ids: Annotated[list[int] | None, typer.Argument(help="The jobs.", show_default=False)] = None,
+    all_jobs: Annotated[bool, typer.Option("--all", "-a", help="All jobs of the cluster.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Cancel jobs."""
+    from skyflow.cli.cluster import cancel
+
+    cancel(cluster, job_ids, all_jobs)
+
+
+@app.command()
+def down(
+    clusters: Annotated[list[str], typer.Argument(help="The clusters.", show_default=False)],
+    yes: Yes = False,
+) -> None:
+    """Delete the nodes of clusters."""
+    from skyflow.cli.cluster import down
+
+    down(clusters, yes)
+
+
+@server.command("start")
+def server_start() -> None:
+    """Start it, if it does not run."""
+    from skyflow.cli.server import start
+
+    start()
+
+
+@server.command("stop")
+def server_stop() -> None:
+    """Stop it. Workflows go on when it is started again; nodes and their jobs go on meanwhile."""
+    from skyflow.cli.server import stop
+
+    stop()
+
+
+@server.command("status")
+def server_status() -> None:
+    """Whether it runs, and where."""
+    from skyflow.cli.server import status
+
+    status()
+
+
+@server.command("logs")
+def server_logs() -> None:
+    """Print its logs."""
+    from skyflow.cli.server import logs
+
+    logs()
+
+
+@server.command("setup")
+def server_setup(
+    apply: Annotated[bool, typer.Option("--apply", help="Do it, with this client's rights.")] = False,
+) -> None:
+    """What an admin may add to a Temporal of your own: search attributes. Nothing needs them."""
+    from skyflow.cli.server import setup
+
+    setup(apply)
+
+
+@worker.command("run")
+def worker_run() -> None:
+    """Run a worker in the foreground. SIGTERM drains it."""
+    from skyflow.cli.server import run_worker
+
+    run_worker()

@@ -1,0 +1,65 @@
+"""The entry point: version, exit codes, and one clear line for every error that a user can cause."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from skyflow import __version__
+from skyflow.errors import SkyflowError
+
+INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """`skyflow …`. Leaves with the documented exit code (docs/exit-codes.md)."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        print(f"skyflow {__version__}")
+        leave(0)
+    from skyflow.cli.app import app
+
+    try:
+        app(standalone_mode=False)
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except SkyflowError as error:
+        print(f"skyflow: {error}", file=sys.stderr)
+        code = error.exit_code
+    except BrokenPipeError:  # the reader of our output is gone: `skyflow logs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        code = _usage(error)
+    leave(code)
+
+
+def _usage(error: Exception) -> int:
+    """A wrong flag or argument: click's own words, in one line. Anything else is a bug and keeps its traceback."""
+    import click
+
+    if isinstance(error, click.exceptions.Abort):
+        print("skyflow: aborted", file=sys.stderr)
+        return INTERRUPTED
+    if not isinstance(error, click.ClickException):
+        raise error
+    where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "skyflow"
+    print(f"{where}: {error.format_message()} See: {where} --help", file=sys.stderr)
+    return 2
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process without the interpreter's clean-up, which may abort in Temporal's core (sdk-python 300)."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = code or 0
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
