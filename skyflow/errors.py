@@ -19,6 +19,7 @@
     ├── LaunchCancelledError              103 somebody cancelled it
     ├── ProvisionError                    (internal) one attempt at one offer failed; `scope` says what it rules out
     ├── NodeUnreachableError              (internal, retried) the control path to a node is down; says nothing about the node
+    │   └── HostKeyMismatchError          (internal) somebody answers there, but not with the key that was pinned for the node
     └── NodeLostError                     (internal) the cloud says that the node is gone
 
 An error's class name is wire format: it travels as the `type` of a Temporal ApplicationError with `details()` beside it, and
@@ -150,6 +151,10 @@ class ProvisionError(SkyflowError):
 
 class NodeUnreachableError(SkyflowError):
     retryable = True
+
+
+class HostKeyMismatchError(NodeUnreachableError):
+    retryable = False
 
 
 class NodeLostError(SkyflowError):
