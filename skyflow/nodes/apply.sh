@@ -1,0 +1,162 @@
+#!/bin/sh
+# The node's half of a sync: says what is there, and puts a staged tree into place.
+#
+#   apply.sh list KEY KIND TARGET               prints what we put there earlier, and what `stat` says of it now
+#   apply.sh apply KEY KIND TARGET GENERATION   reads a tar stream (see sync.py) and makes it so
+#
+# KEY names the target's own state, ~/.skyflow/sync/KEY. KIND is d (the target is a folder) or f (a file in its folder).
+# The state is one file, `list`, that is replaced by rename:
+#   skyflow-sync 1 GENERATION KIND BYTES MORE   lengths of the two parts that follow
+#   path NUL path NUL ...                       each with ./ before it
+#   what each of them holds                     opaque to this script
+# Needs POSIX sh and tar, xargs -0, stat -c, find as GNU, busybox and uutils have them. Names may hold anything but NUL.
+#
+# Exit codes: 0; 3: the list is another one by now, list again; 4: the stream was cut; 5: the reason is on stdout.
+set -u
+
+locate() { # KIND TARGET: sets root, the folder that all paths are relative to
+  case $2 in
+    '~') root=$HOME ;;
+    '~/'*) root=$HOME/${2#'~/'} ;;
+    /*) root=$2 ;;
+    *) root=$HOME/sky_workdir/$2 ;;
+  esac
+  [ "$1" = d ] || root=${root%/*}
+  root=${root:-/}
+}
+
+fail() { # REASON
+  printf '%s\n' "$1"
+  exit 5
+}
+
+try() { # COMMAND...: its own last words are the reason if it fails
+  said=$("$@" 2>&1) || fail "$(printf '%s\n' "$said" | tail -n 1)"
+}
+
+each() { # LIST COMMAND...: runs the command on the paths of a list of the stage, in their order
+  paths=$stage/$1
+  shift
+  [ ! -s "$paths" ] || try xargs -0 -r "$@" <"$paths"
+}
+
+print_list() {
+  [ -f "$state/list" ] || exit 0
+  read -r header <"$state/list"
+  # shellcheck disable=SC2086
+  set -- $header
+  cat -- "$state/list"
+  locate "$4" "$target" # where that list says, which is elsewhere if the target was a file and is to be a folder
+  cd -- "$root" 2>/dev/null || exit 0
+  # no path holds //, so that ends a name, whatever else is in it; a path that is gone is an error, and no line
+  tail -c "+$((${#header} + 2))" -- "$state/list" | head -c "$5" | xargs -0 -r stat -c '%f %s %Y %n//' -- 2>/dev/null
+  exit 0
+}
+
+make_root() {
+  [ -d "$root" ] || mkdir -p -- "$root" 2>/dev/null && return
+  # outside of HOME, whoever may become root without a password makes it so
+  if [ ! -e "$root" ] && sudo -n mkdir -p -- "$root" 2>/dev/null; then
+    try sudo -n chown "$(id -u):$(id -g)" -- "$root"
+    return
+  fi
+  try mkdir -p -- "$root"
+}
+
+# A stage must be on the target's file system, or nothing could be renamed into place. Its name ends in the id of its
+# process, so that two syncs at a time do not meet, and one whose process is gone is known to be rubbish.
+make_stage() {
+  stage=$state/stage
+  [ "$(stat -c %d -- "$root")" = "$(stat -c %d -- "$state")" ] || stage=${root%/}/.skyflow-stage-$key
+  for old in "$stage".*; do
+    [ "${old##*.}" != "$$" ] && kill -0 "${old##*.}" 2>/dev/null || rm -rf -- "$old"
+  done
+  stage=$stage.$$
+  try mkdir -- "$stage"
+  trap 'rm -rf -- "$stage"' EXIT
+}
+
+unpack() {
+  said=$(tar -xpf - -C "$stage" 2>&1) || {
+    cat >/dev/null # whoever sends should hear the reason, and not a broken pipe
+    fail "$(printf '%s\n' "$said" | grep . | head -n 1)"
+  }
+  [ -f "$stage/end" ] || exit 4
+}
+
+# Every path below the root that the stage holds, by rename: at any moment it is the old one or the new one.
+switch() {
+  case $(cp --version 2>/dev/null) in
+    *GNU*) cp -RPlf -- "$stage/tree/." . 2>/dev/null && return ;; # a link and a rename each, in one process
+  esac
+  try in_stage -type d -exec sh "$0" move "$there" {} +
+}
+
+in_stage() { # ARGUMENTS of find
+  (cd -- "$stage/tree" && find . "$@")
+}
+
+apply() { # GENERATION
+  umask 077
+  try mkdir -p -- "$state"
+  umask 022
+  make_root
+  make_stage
+  unpack
+  exec 9>"$state/lock"
+  ! command -v flock >/dev/null || flock 9
+  generation=none
+  [ ! -f "$state/list" ] || read -r _ _ generation _ <"$state/list"
+  [ "$generation" = "$1" ] || exit 3
+  cd -- "$root" || fail "cannot enter $root"
+  there=$(pwd -P)
+  try mv -f -- "$stage/union" "$state/list" # first of all: whatever happens from here on, it is known to be ours
+  each unlock chmod u+rwx --
+  each remove rm -f --
+  [ ! -s "$stage/rmdir" ] || xargs -0 -r rmdir -- <"$stage/rmdir" 2>/dev/null || : # what is not ours keeps its folder
+  try in_stage -type d -exec sh "$0" clear-folders "$there" {} +
+  try in_stage ! -type d -exec sh "$0" clear-files "$there" {} +
+  switch
+  for list in "$stage"/mode.*; do
+    [ ! -f "$list" ] || each "${list##*/}" chmod "${list##*.}" --
+  done
+  try mv -f -- "$stage/list" "$state/list"
+}
+
+case $1 in
+  list | apply)
+    verb=$1 key=$2 kind=$3 target=$4
+    state=$HOME/.skyflow/sync/$key
+    locate "$kind" "$target"
+    case $verb in
+      list) print_list ;;
+      apply) apply "$5" ;;
+    esac
+    ;;
+  clear-folders) # THERE PATH...: whatever is in the place of a folder and is none
+    there=$2
+    shift 2
+    for path; do
+      [ -d "$there/$path" ] && [ ! -L "$there/$path" ] || rm -f -- "$there/$path" || exit 1
+    done
+    ;;
+  clear-files) # THERE PATH...: a folder that is in the place of a file
+    there=$2
+    shift 2
+    for path; do
+      [ ! -d "$there/$path" ] || [ -L "$there/$path" ] || rmdir -- "$there/$path" 2>/dev/null || {
+        echo "a file has to go where $there/${path#./} is, a folder with files that did not come from here; move them away"
+        exit 1
+      }
+    done
+    ;;
+  move) # THERE FOLDER...: the files of these folders of the stage, by rename
+    there=$2
+    shift 2
+    for path; do
+      [ -d "$there/$path" ] || mkdir -- "$there/$path" || exit 1
+      # shellcheck disable=SC2016
+      find "$path" -mindepth 1 -maxdepth 1 ! -type d -exec sh -c 'exec mv -f -- "$@" "$0/"' "$there/$path" {} + || exit 1
+    done
+    ;;
+esac
