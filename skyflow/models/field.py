@@ -1,0 +1,76 @@
+"""The plain fields of a task: what each may hold. Each check returns the value that counts, or raises."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from skyflow.errors import InvalidTaskError
+from skyflow.models.document import Document, Schema, check_text, describe, not_yet, show
+
+NAME = re.compile(r"[a-zA-Z0-9]+(?:[._-]{1,2}[a-zA-Z0-9]+)*")
+MAX_NAME = 200
+"""Characters. A name is part of the summaries of workflows, which Temporal limits."""
+
+_GIT = Schema("workdir", "url", ("url", "ref"), ())
+
+
+def check_name(name: object) -> str | None:
+    """The name of a task, by its type: the rest is for `check_name_form`, once flags have had their say."""
+    if name is not None and not isinstance(name, str):
+        raise InvalidTaskError(f"name must be a string, found {describe(name)}; put it in quotes.")
+    return name
+
+
+def check_name_form(name: str | None) -> None:
+    """What the name of a task may hold (PARITY §2)."""
+    if name is not None and (len(name) > MAX_NAME or not NAME.fullmatch(name)):
+        raise InvalidTaskError(
+            f"Invalid task name {show(name)}: it must be letters and digits, joined by one or two of '.', '_' and '-', "
+            f"{MAX_NAME} characters at most."
+        )
+
+
+def check_setup(setup: object) -> str | None:
+    """The script that prepares a node."""
+    if setup is not None and not isinstance(setup, str):
+        raise InvalidTaskError(f"setup must be a shell script (str). Got {type(setup)}")
+    return None if setup is None else check_text(setup, "setup")
+
+
+def check_run(run: object) -> str | None:
+    """The script that is the job."""
+    if callable(run):
+        raise not_yet("run as a function")
+    if run is not None and not isinstance(run, str):
+        raise InvalidTaskError(f"run must be a shell script (str). Got {type(run)}")
+    return None if run is None else check_text(run, "run")
+
+
+def check_num_nodes(num_nodes: object) -> int:
+    """How many nodes; 1 if nothing is said."""
+    if num_nodes is None:
+        return 1
+    if not isinstance(num_nodes, int) or isinstance(num_nodes, bool) or num_nodes <= 0:
+        raise InvalidTaskError(f"num_nodes should be a positive int. Got: {show(num_nodes)}")
+    return num_nodes
+
+
+def check_workdir(workdir: object) -> str | None:
+    """The path of the workdir; whether the folder exists is for `check_folder`."""
+    if isinstance(workdir, Mapping):
+        Document(None).fields(workdir, (), _GIT)
+        raise not_yet("workdir from git (url, ref)")
+    if workdir is not None and (not isinstance(workdir, str) or not workdir):
+        raise InvalidTaskError(f"workdir must be the path of a local folder, found {describe(workdir)}.")
+    return None if workdir is None else check_text(workdir, "workdir")
+
+
+def check_folder(workdir: str) -> None:
+    """Looks at the file system. Raises InvalidTaskError if the workdir is no folder."""
+    path = os.path.expanduser(workdir)
+    if not os.path.exists(path):
+        raise InvalidTaskError(f"Workdir {workdir!r} does not exist; check the path.")
+    if not os.path.isdir(path):
+        raise InvalidTaskError(f"Workdir {workdir!r} is not a folder, or a symbolic link to one.")

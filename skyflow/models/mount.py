@@ -1,0 +1,72 @@
+"""File mounts: which local file or folder goes where on the nodes, and what may not (PARITY §2)."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Mapping
+
+from skyflow.errors import InvalidTaskError
+from skyflow.models.document import Document, Schema, check_text, describe, not_yet, show
+
+WORKDIR_TARGET = "~/sky_workdir"
+
+_URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_STORAGE = Schema("storage", "source", ("name", "source", "store", "persistent", "mode", "type", "config"), ())
+"""Only its names are checked, so that a typing error is told as such."""
+
+
+def check_target(target: object) -> str:
+    """Where something goes on the nodes. Raises InvalidTaskError."""
+    if not isinstance(target, str) or not target:
+        raise InvalidTaskError(f"file_mounts: a destination must be a path on the nodes, found {describe(target)}.")
+    check_text(target, f"file_mounts: the destination {show(target)}")
+    if _URI.match(target):
+        raise InvalidTaskError(f"file_mounts: the destination {show(target)} must be a path on the nodes, not a URI.")
+    if target.endswith("/"):
+        raise InvalidTaskError(f"file_mounts: the destination {show(target)} may not end with '/'; leave that off.")
+    if target.startswith("~") and target != "~" and not target.startswith("~/"):
+        raise InvalidTaskError(f"file_mounts: the destination {show(target)} may only start with '~/'.")
+    return target
+
+
+def check_source(target: str, source: object) -> str:
+    """The local path that goes to a target. Looks at its form only.
+
+    Raises:
+        InvalidTaskError: it is no path.
+        NotSupportedError: it is a bucket or a storage object.
+    """
+    where = f"file_mounts[{show(target)}]"
+    if isinstance(source, Mapping):
+        Document(source).fields(source, (), _STORAGE)
+        raise not_yet(f"{where}: a storage object")
+    if not isinstance(source, str) or not source:
+        raise InvalidTaskError(f"{where} must be a local path, found {describe(source)}.")
+    check_text(source, where)
+    if _URI.match(source):
+        raise not_yet(f"{where}: the bucket or URL {show(source)}")
+    if source.endswith("/"):
+        raise InvalidTaskError(f"{where}: the source {show(source)} may not end with '/'; leave that off.")
+    return source
+
+
+def check_mounts(mounts: object) -> dict[str, str]:
+    """Target → source, both in the right form."""
+    if not isinstance(mounts, Mapping):
+        raise InvalidTaskError(f"file_mounts must be a mapping of destination to source, found {describe(mounts)}.")
+    return {check_target(target): check_source(target, source) for target, source in mounts.items()}
+
+
+def check_mounts_exist(mounts: Mapping[str, str], workdir: str | None) -> None:
+    """Looks at the file system. Raises InvalidTaskError if a source is absent, or a target is the workdir's."""
+    for target, source in mounts.items():
+        if workdir is not None and posixpath.normpath(target) == WORKDIR_TARGET:
+            raise InvalidTaskError(
+                "Cannot mount ~/sky_workdir as both the workdir and file_mounts contains it as the target."
+            )
+        if not os.path.exists(os.path.expanduser(source)):
+            raise InvalidTaskError(
+                f"file_mounts[{show(target)}]: the source {show(source)} does not exist; check the path."
+            )
