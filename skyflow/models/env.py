@@ -116,7 +116,7 @@ def _parse_dotenv(text: str, name: str, environ: Mapping[str, str]) -> dict[str,
         groups = part.groupdict()
         if groups.get("escaped"):
             return _ESCAPED.get(groups["escaped"], part[0])
-        return found.get(groups["name"]) or environ.get(groups["name"]) or groups["default"] or ""
+        return found.get(groups["name"], environ.get(groups["name"])) or groups["default"] or ""
 
     position = 0
     while position < len(text):

@@ -194,5 +194,6 @@ def _syntax_error(error: yaml.YAMLError, data: bytes, name: str) -> SkyflowError
     else:  # a control character
         line = data.count(b"\n", 0, getattr(error, "position", 0)) + 1
         problem = str(getattr(error, "reason", error))
+    line = min(line, data.rstrip().count(b"\n") + 1)  # what is open at the end counts as wrong on the last line
     where = Document(None, name, {(): line}).at()
     return InvalidTaskError(f"{where}Invalid YAML: {' '.join(problem.split())}.")
