@@ -63,13 +63,17 @@ make_root() {
   try mkdir -p -- "$root"
 }
 
+is_alive() { # PID: of another process of this user; a zombie is none
+  [ "$1" != "$$" ] && kill -0 "$1" 2>/dev/null && { [ ! -d /proc/self ] || [ -e "/proc/$1/exe" ]; }
+}
+
 # A stage must be on the target's file system, or nothing could be renamed into place. Its name ends in the id of its
 # process, so that two syncs at a time do not meet, and one whose process is gone is known to be rubbish.
 make_stage() {
   stage=$state/stage
   [ "$(stat -c %d -- "$root")" = "$(stat -c %d -- "$state")" ] || stage=${root%/}/.skyflow-stage-$key
   for old in "$stage".*; do
-    [ "${old##*.}" != "$$" ] && kill -0 "${old##*.}" 2>/dev/null || rm -rf -- "$old"
+    is_alive "${old##*.}" || rm -rf -- "$old"
   done
   stage=$stage.$$
   try mkdir -- "$stage"
@@ -77,10 +81,7 @@ make_stage() {
 }
 
 unpack() {
-  said=$(tar -xpf - -C "$stage" 2>&1) || {
-    cat >/dev/null # whoever sends should hear the reason, and not a broken pipe
-    fail "$(printf '%s\n' "$said" | grep . | head -n 1)"
-  }
+  said=$(tar -xpf - -C "$stage" 2>&1) || fail "$(printf '%s\n' "$said" | head -n 1)" # the last words are about it all
   [ -f "$stage/end" ] || exit 4
 }
 
@@ -103,7 +104,7 @@ apply() { # GENERATION
   make_root
   make_stage
   unpack
-  exec 9>"$state/lock"
+  exec 9>"$state/lock" # of one apply at a time; the kernel lets go of it if this dies
   ! command -v flock >/dev/null || flock 9
   generation=none
   [ ! -f "$state/list" ] || read -r _ _ generation _ <"$state/list"

@@ -185,8 +185,8 @@ async def _apply(
 def _check(done: Completed, target: str) -> None:
     if done.status == 0:
         return
-    if done.status == CUT:
-        raise NodeUnreachableError(f"The stream of files to {target} on the node was cut; it is sent again.")
+    if done.status == CUT or not 0 < done.status < 128:
+        raise NodeUnreachableError(f"Copying files to {target} was cut off on the node; it is tried again.")
     said = done.stdout if done.status == FAILED else done.stderr
     lines = said.decode("utf-8", "replace").strip().splitlines()
     reason = lines[-1] if lines else f"exit code {done.status}"

@@ -33,6 +33,7 @@ class ShellNode:
     home: Path
     path: str = GNU_PATH
     env: dict[str, str] = field(default_factory=dict)
+    user: int | None = None
     commands: list[str] = field(default_factory=list)
     received: int = 0
 
@@ -42,6 +43,7 @@ class ShellNode:
             shutil.which("sh", path=self.path) or "/bin/sh", "-c", command,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env={"HOME": str(self.home), "PATH": self.path, **self.env}, cwd=self.home, start_new_session=True,
+            user=self.user, group=self.user, extra_groups=None if self.user is None else [],
         )  # fmt: skip
         assert process.stdin and process.stdout and process.stderr
         reading = asyncio.gather(process.stdout.read(), process.stderr.read())
@@ -83,6 +85,7 @@ def busybox_path(folder: Path) -> str:
 @pytest.fixture(scope="session")
 def busybox_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
         yield Path(folder)
 
 
