@@ -80,7 +80,7 @@ def test_k05_num_nodes_set_later_is_checked_by_validate() -> None:
 @pytest.mark.parametrize("field", ["docker_image", "event_callback", "blocked_resources", "storage_mounts", "secrets"])
 def test_k06_k07_k08_arguments_for_later_versions_are_named(field: str) -> None:
     with pytest.raises(NotSupportedError, match=f"^{field} is not supported by this version of skyflow yet"):
-        Task(**{field: "x"})
+        Task(**{field: "x"})  # type: ignore[arg-type]
 
 
 def test_k09_a_yaml_file(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_k10_update_envs() -> None:
 def test_k11_resources_as_object_dict_and_set_of_one() -> None:
     wanted = Resources(cpus="2+")
     for given_resources in (wanted, {"cpus": "2+"}, {wanted}, [wanted], (wanted,)):
-        assert Task().set_resources(given_resources).resources == wanted  # type: ignore[arg-type]
+        assert Task().set_resources(given_resources).resources == wanted
     with pytest.raises(NotSupportedError, match="any_of"):
         Task().set_resources([wanted, Resources(cpus=4)])
 
@@ -219,6 +219,17 @@ def test_a_copy_shares_nothing() -> None:
 
 def test_repr_does_not_show_the_environment() -> None:
     assert repr(Task("a", run="true", envs={"TOKEN": "hunter2"})) == "Task(name='a', run='true')"
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/task.yaml")), ids=lambda path: path.parent.name)
+def test_the_examples_are_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    task = Task.from_yaml("task.yaml")
+    task.validate()
+    assert task.name and path.parent.name.endswith(task.name)
 
 
 # The words of a command line

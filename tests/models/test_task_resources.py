@@ -102,7 +102,7 @@ def test_fields_for_later_versions_are_named(field: str) -> None:
     with pytest.raises(
         NotSupportedError, match=rf"^resources\.{field} is not supported by this version of skyflow yet"
     ):
-        Resources(**{field: "x"})
+        Resources(**{field: "x"})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
