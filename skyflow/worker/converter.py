@@ -13,7 +13,7 @@ from skyflow.errors import SkyflowError
 
 
 class TypedFailureConverter(DefaultFailureConverter):
-    """Sends a SkyflowError as an ApplicationError of its class name, with its details, and says whether a retry helps."""
+    """Sends a SkyflowError as an ApplicationError: its class name, its details, and whether a retry helps."""
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
         """See DefaultFailureConverter."""

@@ -19,7 +19,7 @@ RETENTION = timedelta(days=30)
 
 
 async def ensure_deployment(client: Client) -> str:
-    """The deployment's id, made by the first worker of the namespace. It stays the same if somebody ends the workflow."""
+    """The deployment's id, made by the first worker of the namespace. It survives the end of its workflow."""
     handle = client.get_workflow_handle(DEPLOYMENT_WORKFLOW_ID)
     known = ""
     try:

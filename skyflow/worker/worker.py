@@ -10,7 +10,6 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from skyflow.activities.cloud import CloudActivities
 from skyflow.activities.cluster import ClusterActivities
@@ -20,21 +19,7 @@ from skyflow.activities.plan import PlanActivities
 from skyflow.activities.sync import SyncActivities
 from skyflow.activities.watch import WatchActivities
 from skyflow.models.name import QueueKind, task_queue
-from skyflow.workflows.autostop import AutostopWorkflow
-from skyflow.workflows.cluster import ClusterWorkflow
-from skyflow.workflows.deployment import DeploymentWorkflow
-from skyflow.workflows.down import DownWorkflow
-from skyflow.workflows.job import JobWorkflow
-from skyflow.workflows.launch import LaunchWorkflow
-
-WORKFLOWS: list[type[Any]] = [
-    LaunchWorkflow,
-    ClusterWorkflow,
-    JobWorkflow,
-    DownWorkflow,
-    AutostopWorkflow,
-    DeploymentWorkflow,
-]
+from skyflow.worker.sandbox import WORKFLOWS, sandbox
 
 SLOTS: dict[QueueKind, int] = {"quick": 100, "cloud": 20, "sync": 8, "watch": 1000}
 """Activities at once, by kind of queue. A watch takes one slot a cluster for as long as something runs there."""
@@ -65,13 +50,6 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
         "sync": [sync.sync_workdir, sync.sync_file_mounts, node.list_ended, node.count_running],
         "watch": [watch.watch_nodes, watch.run_setup],
     }
-
-
-def sandbox() -> SandboxedWorkflowRunner:
-    """The default sandbox. Models and errors are pure, so that every workflow may share one copy of them."""
-    return SandboxedWorkflowRunner(
-        restrictions=SandboxRestrictions.default.with_passthrough_modules("skyflow.models", "skyflow.errors")
-    )
 
 
 def workers(context: Context, host: str | None, interceptors: Sequence[Interceptor] = ()) -> list[Worker]:

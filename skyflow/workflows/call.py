@@ -8,7 +8,7 @@ from typing import Any, TypedDict, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import rebuild
@@ -89,6 +89,22 @@ async def signal(workflow_id: str, name: str, *args: Any) -> bool:
     except ApplicationError:
         return False
     return True
+
+
+async def start_child(run: Callable[[Any, P], Awaitable[Any]], request: P, workflow_id: str, summary: str) -> None:
+    """Starts a workflow that outlives this one and reports by signal. One that was started before is as good."""
+    try:
+        handle = await workflow.start_child_workflow(
+            run,
+            request,
+            id=workflow_id,
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            static_summary=summary,
+        )
+    except WorkflowAlreadyStartedError:
+        workflow.logger.info("%s was started before", workflow_id)
+        return
+    handle.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # its end is not ours to raise
 
 
 async def wait_for(what: Callable[[], bool], seconds: float) -> bool:

@@ -12,14 +12,12 @@ from typing import Any, assert_never
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import SkyflowError
     from skyflow.models.calls import (
         CloudCalls,
         ClusterCalls,
-        JobRequest,
         NodeCalls,
         UnitRequest,
         WatchCalls,
@@ -27,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
         WatchRequest,
     )
     from skyflow.models.cluster import ClusterState
-    from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, JobStatus, RankEnd, run_unit
+    from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, JobRequest, JobStatus, RankEnd, run_unit
     from skyflow.models.name import autostop_workflow_id, down_workflow_id, job_workflow_id
     from skyflow.models.node import GangRef
     from skyflow.models.operation import (
@@ -57,7 +55,7 @@ with workflow.unsafe.imports_passed_through():
         Submission,
     )
     from skyflow.workflows.autostop import CHECKS_APART, AutostopState, AutostopWorkflow, Clock
-    from skyflow.workflows.call import call, signal, wait_for
+    from skyflow.workflows.call import call, signal, start_child, wait_for
     from skyflow.workflows.down import DownRequest, DownWorkflow
     from skyflow.workflows.job import JobWorkflow
 
@@ -168,29 +166,14 @@ class ClusterWorkflow:
             name=job.name,
             check_seconds=state.check_seconds,
         )
-        try:
-            await workflow.start_child_workflow(
-                JobWorkflow.run,
-                request,
-                id=job_workflow_id(state.name, state.uid, job.id),
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                static_summary=f"job {job.id} {job.name} on {len(job.ranks)} node(s) of {state.name}",
-            )
-        except WorkflowAlreadyStartedError:
-            workflow.logger.info("job %s was started before", job.id)
+        summary = f"job {job.id} {job.name} on {len(job.ranks)} node(s) of {state.name}"
+        await start_child(JobWorkflow.run, request, job_workflow_id(state.name, state.uid, job.id), summary)
         self._do(self.state.job_started(job.id, self._now()))
 
     async def _start_down(self, request_id: str, epoch: int | None) -> None:
-        try:
-            await workflow.start_child_workflow(
-                DownWorkflow.run,
-                DownRequest(cluster=self.state.name, epoch=epoch).model_dump(),
-                id=down_workflow_id(self.state.name, request_id),
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                static_summary=f"take {self.state.name} down: {request_id.split('-')[0]}",
-            )
-        except WorkflowAlreadyStartedError:
-            workflow.logger.info("down %s was started before", request_id)
+        request = DownRequest(cluster=self.state.name, epoch=epoch).model_dump()
+        summary = f"take {self.state.name} down: {request_id.split('-')[0]}"
+        await start_child(DownWorkflow.run, request, down_workflow_id(self.state.name, request_id), summary)
 
     async def _guard(self) -> None:
         """From the first reservation on, this life has its guardian."""
@@ -204,16 +187,8 @@ class ClusterWorkflow:
             check_seconds=state.check_seconds,
             places=state.places,
         )
-        try:
-            await workflow.start_child_workflow(
-                AutostopWorkflow.run,
-                child,
-                id=autostop_workflow_id(state.name, state.uid),
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                static_summary=f"idle clock and guardian of {state.name}",
-            )
-        except WorkflowAlreadyStartedError:
-            workflow.logger.info("the guardian was started before")
+        summary = f"idle clock and guardian of {state.name}"
+        await start_child(AutostopWorkflow.run, child, autostop_workflow_id(state.name, state.uid), summary)
         state.guarded = True
 
     async def _tell_guard(self, message: str, *args: Any) -> None:

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.node import GangRef
     from skyflow.models.operation import Release, Reservation, Reserve
     from skyflow.models.wire import Wire
-    from skyflow.workflows.call import wait_for
+    from skyflow.workflows.call import call, wait_for
 
 PATIENCE = 30.0
 """Seconds that running jobs get to stop before their nodes are deleted under them."""

@@ -84,7 +84,10 @@ class LaunchWorkflow:
         try:
             return await self.body
         except (SkyflowError, ActivityError, asyncio.CancelledError) as error:
-            raise await self._give_up(error) from error
+            cause = await self._give_up(error)
+            if cause is error:
+                raise
+            raise cause from error
 
     # The stages
 

@@ -75,13 +75,14 @@ class Provision:
             self.progress.attempts.append(attempt)
             workflow.set_current_details(describe(self.progress))
             try:
-                return await self._create(index, offer)
+                nodes = await self._create(index, offer)
+                attempt.seconds = workflow.now().timestamp() - attempt.started
+                return nodes
             except ProvisionError as error:
+                attempt.seconds = workflow.now().timestamp() - attempt.started
                 attempt.error, attempt.code, attempt.scope = str(error), error.code, error.scope
                 if error.scope != "retry" or tries == TRIES_PER_OFFER:
                     raise
-            finally:
-                attempt.seconds = workflow.now().timestamp() - attempt.started
             await workflow.sleep(timedelta(seconds=2**tries))
         raise AssertionError("unreachable")
 

@@ -1,0 +1,57 @@
+"""Long calls to nodes: the watch of a cluster, and setup."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+from temporalio import activity
+
+from skyflow.activities.context import Context, heartbeats
+from skyflow.errors import CommandError
+from skyflow.models.calls import SetupRequest, UnitEvent, WatchCalls, WatchReport, WatchRequest
+from skyflow.models.job import setup_unit
+from skyflow.models.node import Node
+from skyflow.nodes import runner
+from skyflow.nodes.connection import Connection
+from skyflow.nodes.script import setup_script
+from skyflow.nodes.watch import watch
+from skyflow.store.key import client_key
+from skyflow.store.log import LogWriter
+
+
+class WatchActivities(WatchCalls):
+    """They hold a slot for as long as something runs."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @activity.defn
+    async def watch_nodes(self, request: WatchRequest) -> WatchReport:
+        """See WatchCalls."""
+        gang, store = request.gang, self.context.store
+        key = await client_key(store, gang.cluster, gang.uid)
+
+        def connect(node: Node) -> AbstractAsyncContextManager[Connection]:
+            return self.context.connections.connect(node, key.private)
+
+        sink = LogWriter(store, gang.cluster, gang.uid)
+        async with heartbeats():
+            result = await watch(gang.nodes, connect, gang.uid, request.cursors, sink)
+        ended = [UnitEvent(rank=e.rank, unit=e.unit, code=e.code) for e in result.events if e.kind == "end"]
+        return WatchReport(cursors=result.cursors, ended=ended)
+
+    @activity.defn
+    async def run_setup(self, request: SetupRequest) -> None:
+        """See WatchCalls."""
+        gang, unit = request.gang, setup_unit(request.job_id)
+        node = next(node for node in gang.nodes if node.rank == request.rank)
+        key = await client_key(self.context.store, gang.cluster, gang.uid)
+        async with heartbeats(), self.context.connections.connect(node, key.private) as connection:
+            await runner.start(connection, gang.uid, unit, setup_script(request, unit=unit))
+            end = await runner.wait(connection, gang.uid, unit)
+        if end.code != 0:
+            raise CommandError(
+                f"Setup failed with exit code {end.code} on node {request.rank} of {gang.cluster!r}.",
+                returncode=end.code,
+                job_id=request.job_id,
+            )

@@ -1,0 +1,30 @@
+"""The workflows that a worker runs, and the sandbox that they run in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from skyflow.workflows.autostop import AutostopWorkflow
+from skyflow.workflows.cluster import ClusterWorkflow
+from skyflow.workflows.deployment import DeploymentWorkflow
+from skyflow.workflows.down import DownWorkflow
+from skyflow.workflows.job import JobWorkflow
+from skyflow.workflows.launch import LaunchWorkflow
+
+WORKFLOWS: list[type[Any]] = [
+    LaunchWorkflow,
+    ClusterWorkflow,
+    JobWorkflow,
+    DownWorkflow,
+    AutostopWorkflow,
+    DeploymentWorkflow,
+]
+
+
+def sandbox() -> SandboxedWorkflowRunner:
+    """The default sandbox. Models and errors are pure, so that every workflow may share one copy of them."""
+    return SandboxedWorkflowRunner(
+        restrictions=SandboxRestrictions.default.with_passthrough_modules("skyflow.models", "skyflow.errors")
+    )

@@ -1,0 +1,207 @@
+"""The real workflows on a real server, with activities that remember what they were asked."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from skyflow.activities.cluster import ClusterActivities
+from skyflow.activities.context import Context
+from skyflow.models.calls import (
+    CloudCalls,
+    GangStart,
+    JobSubmission,
+    NodeCalls,
+    PlanCalls,
+    RecordCall,
+    SetupRequest,
+    SyncCalls,
+    SyncReport,
+    SyncRequest,
+    UnitEvent,
+    UnitRequest,
+    WatchCalls,
+    WatchReport,
+    WatchRequest,
+)
+from skyflow.models.job import RankEnd
+from skyflow.models.name import cluster_workflow_id, task_queue
+from skyflow.models.node import GangRef, GangRequest, Node, Offer
+from skyflow.models.operation import Expect, Place
+from skyflow.models.plan import Plan, PlanRequest
+from skyflow.settings import Settings
+from skyflow.worker.converter import data_converter
+from skyflow.worker.sandbox import WORKFLOWS, sandbox
+
+
+@dataclass
+class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
+    """Clouds and nodes that exist in memory. `ends` says with which code each unit ends, once it was started."""
+
+    client: Client
+    offers: list[Offer]
+    failures: dict[str, Exception] = field(default_factory=dict)
+    """Zone → what it answers."""
+    nodes: dict[str, GangRequest] = field(default_factory=dict)
+    ends: dict[str, dict[int, int]] = field(default_factory=dict)
+    """Unit → rank → code; a unit that is not here runs until it is cancelled."""
+    started: dict[str, list[int]] = field(default_factory=dict)
+    told: set[tuple[str, int]] = field(default_factory=set)
+    ended: dict[tuple[str, int], int] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    setup: Callable[[SetupRequest], None] = lambda request: None
+    watched: bool = True
+
+    @activity.defn
+    async def rank_offers(self, request: PlanRequest) -> Plan:
+        self.calls.append("rank_offers")
+        return Plan(offers=self.offers, ruled_out=[] if self.offers else ["nothing fits"])
+
+    @activity.defn
+    async def create_nodes(self, request: GangRequest) -> list[Node]:
+        self.calls.append(f"create_nodes {request.offer.zone}")
+        expect = Expect(uid=request.uid, place=Place(cloud=request.offer.cloud, host=request.offer.host))
+        await self.client.get_workflow_handle(cluster_workflow_id(request.cluster)).signal("expect", expect)
+        ranks = range(request.num_nodes)
+        if request.offer.zone in self.failures:
+            self.nodes[request.token(0)] = request  # a partial gang
+            raise self.failures[request.offer.zone]
+        for rank in ranks:
+            self.nodes[request.token(rank)] = request
+        return [
+            Node(
+                id=request.token(rank),
+                rank=rank,
+                address="127.9.9.9",
+                port=22,
+                user="me",
+                host_key="key",
+                internal_ip=f"10.0.0.{rank}",
+            )
+            for rank in ranks
+        ]
+
+    @activity.defn
+    async def delete_nodes(self, gang: GangRef) -> int:
+        self.calls.append("delete_nodes")
+        mine = [
+            token
+            for token, made in self.nodes.items()
+            if made.uid == gang.uid and gang.launch_id in (None, made.launch_id) and gang.cloud == made.offer.cloud
+        ]
+        for token in mine:
+            del self.nodes[token]
+        return len(mine)
+
+    @activity.defn
+    async def sync_workdir(self, request: SyncRequest) -> SyncReport:
+        self.calls.append(f"sync_workdir {request.gang.nodes[0].rank}")
+        return SyncReport()
+
+    @activity.defn
+    async def sync_file_mounts(self, request: SyncRequest) -> SyncReport:
+        self.calls.append(f"sync_file_mounts {request.target}")
+        return SyncReport()
+
+    @activity.defn
+    async def run_setup(self, request: SetupRequest) -> None:
+        self.calls.append(f"run_setup {request.rank}")
+        self.setup(request)
+
+    @activity.defn
+    async def start_gang(self, request: GangStart) -> None:
+        self.calls.append(f"start_gang {request.job_id}")
+        unit = str(request.job_id)
+        self.started[unit] = [node.rank for node in request.gang.nodes]
+        for rank, code in self.ends.get(unit, {}).items():
+            self.ended.setdefault((unit, rank), code)
+
+    @activity.defn
+    async def cancel_units(self, request: UnitRequest) -> None:
+        self.calls.append(f"cancel_units {request.unit}")
+        for node in request.gang.nodes:
+            self.ended.setdefault((request.unit, node.rank), request.code)
+
+    @activity.defn
+    async def list_ended(self, request: UnitRequest) -> list[RankEnd]:
+        self.calls.append("list_ended")
+        ranks = [node.rank for node in request.gang.nodes if (request.unit, node.rank) in self.ended]
+        return [RankEnd(rank=rank, code=self.ended[request.unit, rank]) for rank in ranks]
+
+    @activity.defn
+    async def count_running(self, gang: GangRef) -> int:
+        self.calls.append("count_running")
+        running = {(unit, rank) for unit, ranks in self.started.items() for rank in ranks}
+        return len(running - self.ended.keys()) if self.nodes else 0
+
+    @activity.defn
+    async def record_job(self, call: RecordCall) -> None:
+        self.calls.append(f"record_job {call.job.id} {call.end.status.value}")
+
+    @activity.defn
+    async def watch_nodes(self, request: WatchRequest) -> WatchReport:
+        while True:
+            activity.heartbeat()
+            news = {key: code for key, code in self.ended.items() if key not in self.told} if self.watched else {}
+            if news:
+                self.told |= news.keys()
+                ended = [UnitEvent(unit=unit, rank=rank, code=code) for (unit, rank), code in news.items()]
+                return WatchReport(cursors=request.cursors, ended=ended)
+            await asyncio.sleep(0.02)
+
+    def activities(self) -> list[Any]:
+        names = [name for base in type(self).__mro__[1:6] for name in vars(base) if not name.startswith("_")]
+        return [getattr(self, name) for name in names]
+
+
+class Clusters(ClusterActivities):
+    """The real messages to clusters; the store is left out."""
+
+    @activity.defn
+    async def submit_job(self, call: JobSubmission) -> None:
+        await self._update(call.cluster, "submit_job", call.submission.model_copy(update={"spec": "key"}))
+
+    def activities(self) -> list[Any]:
+        names = ["reserve_cluster", "report_nodes", "release_cluster", "set_autostop", "submit_job"]
+        return [getattr(self, name) for name in [*names, "describe_workflows", "find_life"]]
+
+
+def offer(zone: str, price: float = 1) -> Offer:
+    return Offer(cloud="fake", region="r", zone=zone, instance_type="t", cpus=2, memory=4, price=price, host=None)
+
+
+@pytest.fixture
+async def world(temporal_address: str, tmp_path: Path, unique: str) -> AsyncIterator[World]:
+    """A fake world in a namespace of its own, served by a worker with the real workflows."""
+    client = await Client.connect(temporal_address, data_converter=data_converter)
+    settings = Settings.from_env({"SKYFLOW_HOME": str(tmp_path), "SKYFLOW_CHECK_SECONDS": "0.5"})
+    context = Context(settings, client, store=None, connections=None, deployment="d", search_attributes=False)  # type: ignore[arg-type]
+    clusters = Clusters(context)
+    world = World(client, [offer("a", 1), offer("b", 2)])
+    all_activities = [*clusters.activities(), *world.activities()]
+    workers = [
+        Worker(
+            client,
+            task_queue=task_queue(kind),  # type: ignore[arg-type]
+            workflows=WORKFLOWS if kind == "quick" else [],
+            activities=all_activities,
+            workflow_runner=sandbox(),
+        )
+        for kind in ("quick", "cloud", "sync", "watch")
+    ]
+    async with workers[0], workers[1], workers[2], workers[3]:
+        yield world
+
+
+@pytest.fixture
+def unique() -> str:
+    return f"c{uuid.uuid4().hex[:8]}"
