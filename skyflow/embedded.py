@@ -43,7 +43,7 @@ class Record:
     address: str = ""
     ui: str = ""
     pid: int = 0
-    """The supervisor; 0 until it has written its first record."""
+    """The supervisor; 0 before its first record, and in its last."""
     version: str = ""
     started: float = 0.0
     """When, in seconds since the epoch."""

@@ -19,6 +19,7 @@ from dataclasses import replace
 
 from skyflow import __version__
 from skyflow.embedded import MARK, NAMESPACE, Folder, Part, find_temporal, last_line
+from skyflow.errors import EmbeddedServerError
 from skyflow.settings import Settings
 from skyflow.worker.dev_server import PORT, UI_PORT, arguments
 
@@ -35,6 +36,7 @@ MANY_DEATHS = 5
 BOOT_DEATHS = 3
 """A server that never got ready and died so often is given up: somebody must do something first."""
 
+REWRITE_SECONDS = 5.0
 WORKER_DRAIN_SECONDS = 10.0
 SERVER_STOP_SECONDS = 5.0
 
@@ -52,9 +54,11 @@ class Child:
         self._folder = folder
         self._started = 0.0
         self._log_start = 0
+        self._trouble = ""
 
     def start(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
-        """Starts it, with its output in its log."""
+        """Starts it, with its output in its log. Raises OSError if that cannot be done."""
+        self._trouble = ""
         log = self._folder.open_log(self.part)
         self._log_start = os.fstat(log).st_size
         self._started = time.monotonic()
@@ -75,12 +79,21 @@ class Child:
         """Whether it has died since it was last asked. Sets when to start it again: at once after the first death."""
         if self.process is None or self.process.poll() is None:
             return False
-        now = time.monotonic()
-        self.deaths = 1 if now - self._started > STEADY_SECONDS else self.deaths + 1
-        self.due = now + (0 if self.deaths == 1 else min(0.1 * 2**self.deaths, LONGEST_DELAY_SECONDS))
-        _say(f"the {self.part} ended with {self.process.returncode} (death {self.deaths} in a row)")
+        self._died(f"it ended with {self.process.returncode}")
         self.process = None
         return True
+
+    def fail(self, trouble: str) -> None:
+        """Notes that it could not even be started."""
+        self._started = time.monotonic()
+        self._trouble = trouble
+        self._died(trouble)
+
+    def _died(self, why: str) -> None:
+        now = time.monotonic()
+        self.deaths = 1 if now - self._started > STEADY_SECONDS else self.deaths + 1
+        self.due = now + (0 if self.deaths == 1 else min(0.05 * 2**self.deaths, LONGEST_DELAY_SECONDS))
+        _say(f"{self.part}: {why} ({self.deaths} in a row)")
 
     def is_steady(self) -> bool:
         """Whether it has lived long enough to be trusted again."""
@@ -99,8 +112,8 @@ class Child:
         self.process = None
 
     def last_words(self) -> str:
-        """What it wrote last, since it was last started."""
-        return last_line(self._folder.log(self.part), self._log_start)
+        """Why it could not be started, or what it wrote last since it was."""
+        return self._trouble or last_line(self._folder.log(self.part), self._log_start)
 
 
 class Supervisor:
@@ -124,6 +137,7 @@ class Supervisor:
         self._worker = Child("worker", folder)
         self._http_port = 0
         self._was_ready = False
+        self._written = True
         self._stopping = False
         self._wake, self._woken = socket.socketpair()
 
@@ -135,8 +149,9 @@ class Supervisor:
         while not self._stopping:
             self._reap()
             if self._is_hopeless():
-                self._note(state="failed", error=self._complaint(self._server))
+                error = self._complaint(self._server)
                 self._end()
+                self._note(state="failed", error=error, pid=0, children={})
                 return 1
             self._start_due()
             self._look()
@@ -170,14 +185,15 @@ class Supervisor:
 
     def _start_due(self) -> None:
         now = time.monotonic()
-        started = False
-        if self._server.process is None and self._server.due <= now:
-            self._start_server()
-            started = True
-        if self._worker.process is None and self._worker.due <= now:
-            self._worker.start(self._worker_argv, self._worker_environment())
-            started = True
-        if started:
+        due = False
+        for child, start in ((self._server, self._start_server), (self._worker, self._start_worker)):
+            if child.process is None and child.due <= now:
+                due = True
+                try:
+                    start()
+                except (OSError, EmbeddedServerError) as error:  # a full disk, a package that is being replaced
+                    child.fail(str(error))
+        if due:
             children = {child.part: child.process.pid for child in (self._server, self._worker) if child.process}
             self._note(children=children)
 
@@ -202,17 +218,20 @@ class Supervisor:
             port, ui_port = free
         return f"127.0.0.1:{port}", f"http://127.0.0.1:{ui_port}", http_port
 
-    def _worker_environment(self) -> dict[str, str]:
-        return {
+    def _start_worker(self) -> None:
+        env = {
             **self._env,
             MARK: str(self._folder.path),
             "TEMPORAL_ADDRESS": self._record.address,
             "TEMPORAL_NAMESPACE": NAMESPACE,
             "TEMPORAL_CONFIG_FILE": os.devnull,  # a profile that is written later is not for this worker
         }
+        self._worker.start(self._worker_argv, env)
 
     def _look(self) -> None:
         """Brings the record up to date."""
+        if not self._written:
+            self._note()
         if self._record.state == "starting":
             if self._server.process is not None and _answers(self._http_port):
                 self._was_ready = True
@@ -244,6 +263,8 @@ class Supervisor:
             waits.append(PROBE_SECONDS)
         elif self._record.state == "failed":
             waits.append(STEADY_SECONDS)
+        if not self._written:
+            waits.append(REWRITE_SECONDS)
         select.select([self._wake], [], [], max(0.0, min(waits)) if waits else None)
         with suppress(BlockingIOError):
             self._wake.recv(4096)
@@ -254,8 +275,14 @@ class Supervisor:
 
     def _note(self, **changes: object) -> None:
         self._record = replace(self._record, **changes)  # type: ignore[arg-type]  # the fields of Record
-        self._folder.write(self._record)
-        _say(f"{self._record.state} at {self._record.address}")
+        try:
+            self._folder.write(self._record)
+            self._written = True
+        except OSError as error:  # a full disk must not end the server
+            self._written = False
+            _say(f"cannot write the record: {error}")
+        if "state" in changes:
+            _say(f"{self._record.state} at {self._record.address}")
 
 
 def _answers(port: int) -> bool:
@@ -311,8 +338,9 @@ def _end_with_parent(parent: int) -> Callable[[], None] | None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # a full disk must not end the server
+        sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        sys.stderr.flush()
 
 
 def main(
