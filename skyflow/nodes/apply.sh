@@ -104,7 +104,9 @@ apply() { # GENERATION
   make_root
   make_stage
   unpack
-  exec 9>"$state/lock" # of one apply at a time; the kernel lets go of it if this dies
+  # One apply at a time; the kernel lets go of the lock if this dies. Where there is no flock (a busybox built without
+  # it), syncs of different snapshots to one target in the same moment can mix.
+  exec 9>"$state/lock"
   ! command -v flock >/dev/null || flock 9
   generation=none
   [ ! -f "$state/list" ] || read -r _ _ generation _ <"$state/list"

@@ -1,8 +1,8 @@
 """A sync that dies: at every single step of the node's script, in the middle of the stream, and as an ordinary user."""
 
 import os
-import stat
-from collections.abc import AsyncIterator, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -148,17 +148,15 @@ async def test_a_cut_stream_changes_nothing(node: ShellNode, store: Store, tmp_p
 
 
 @pytest.fixture
-def user_node(tmp_path: Path, node_path: str) -> ShellNode:
+def user_node(node_path: str) -> Iterator[ShellNode]:
     """A node whose commands run as an ordinary user, for whom permissions mean something."""
-    home = tmp_path / "user-home"
-    home.mkdir()
-    if os.geteuid() != 0:
-        return ShellNode(home, node_path)
-    os.chown(home, 65534, 65534)
-    for folder in (tmp_path, *tmp_path.parents):
-        if not folder.stat().st_mode & stat.S_IXOTH:
-            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
-    return ShellNode(home, node_path, user=65534)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "home").mkdir()
+        if os.geteuid() == 0:
+            os.chown(folder / "home", 65534, 65534)
+        yield ShellNode(folder / "home", node_path, user=65534 if os.geteuid() == 0 else None)
 
 
 async def test_read_only_folders_as_an_ordinary_user(user_node: ShellNode, store: Store, tmp_path: Path) -> None:
@@ -177,11 +175,12 @@ async def test_read_only_folders_as_an_ordinary_user(user_node: ShellNode, store
 
 async def test_a_target_that_may_not_be_made(user_node: ShellNode, store: Store, tmp_path: Path) -> None:
     (ref,) = await refs_of(store, tmp_path / "source", BEFORE)
-    (tmp_path / "locked").mkdir(mode=0o555)
+    locked = user_node.home.parent / "locked"
+    locked.mkdir(mode=0o555)
     with pytest.raises(
         SkyflowError, match=r"Cannot copy files to .*locked/x on the node: .*[Pp]ermission denied"
     ) as caught:
-        await sync(user_node, SnapshotReader(store), ref, f"{tmp_path}/locked/x")
+        await sync(user_node, SnapshotReader(store), ref, f"{locked}/x")
     assert "\n" not in str(caught.value)
 
 
