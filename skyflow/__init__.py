@@ -1,3 +1,66 @@
-"""skyflow: durable launching of machine-learning tasks."""
+"""skyflow: launch machine-learning tasks where they are cheapest; every launch is a durable Temporal workflow.
+
+The names below are the public API. They are imported when they are first used, so that `import skyflow` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from skyflow.api import ClusterHandle, cancel, down, exec, launch, queue, status, tail_logs
+    from skyflow.client import Client
+    from skyflow.handle import Launch
+    from skyflow.models.dag import Dag, OptimizeTarget
+    from skyflow.models.resources import Resources
+    from skyflow.models.stage import Stage
+    from skyflow.models.task import Task
+
+_HOMES = {
+    "Client": "skyflow.client",
+    "ClusterHandle": "skyflow.api",
+    "Dag": "skyflow.models.dag",
+    "Launch": "skyflow.handle",
+    "OptimizeTarget": "skyflow.models.dag",
+    "Resources": "skyflow.models.resources",
+    "Stage": "skyflow.models.stage",
+    "Task": "skyflow.models.task",
+    "cancel": "skyflow.api",
+    "down": "skyflow.api",
+    "exec": "skyflow.api",
+    "launch": "skyflow.api",
+    "queue": "skyflow.api",
+    "status": "skyflow.api",
+    "tail_logs": "skyflow.api",
+}
+
+__all__ = [
+    "Client",
+    "ClusterHandle",
+    "Dag",
+    "Launch",
+    "OptimizeTarget",
+    "Resources",
+    "Stage",
+    "Task",
+    "cancel",
+    "down",
+    "exec",
+    "launch",
+    "queue",
+    "status",
+    "tail_logs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'skyflow' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

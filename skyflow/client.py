@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skyflow.endpoint import Endpoint, resolve
+from skyflow.endpoint import Endpoint, is_loopback, resolve
 from skyflow.errors import (
     ClusterDoesNotExist,
     JobDoesNotExist,
@@ -82,16 +82,16 @@ class Client:
         settings = settings or Settings.from_env()
         endpoint = resolve(settings)
         starting = endpoint.start_if_needed(notice)
-        import temporalio.client
+        import temporalio.client  # while the server boots
 
-        with suppress(AttributeError):
-            _quiet()
+        _quiet()
         await asyncio.to_thread(starting.wait_ready)
+        config = endpoint.connect_config()
         try:
-            client = await temporalio.client.Client.connect(**endpoint.connect_config())
+            client = await temporalio.client.Client.connect(**config)
         except RuntimeError as error:
             raise TemporalUnavailableError(
-                f"The Temporal server at {endpoint.address} does not answer ({error}). "
+                f"The Temporal server at {config['target_host']} does not answer ({error}). "
                 "Check TEMPORAL_ADDRESS, or unset it to use the embedded server."
             ) from error
         yield cls(client, endpoint, settings)
@@ -168,11 +168,14 @@ class Client:
     async def _snapshots(self, task: Task, with_mounts: bool) -> dict[str, Any]:
         from skyflow.store.snapshot import take_snapshot
 
+        async def snapshot(source: str) -> str:
+            return (await take_snapshot(self.store, Path(source).expanduser(), leave_out=[self.settings.home])).ref
+
         found: dict[str, Any] = {"store": self.settings.store, "file_mounts": {}}
         if task.workdir:
-            found["workdir"] = (await take_snapshot(self.store, Path(task.workdir).expanduser())).ref
+            found["workdir"] = await snapshot(task.workdir)
         for target, source in (task.file_mounts or {}).items() if with_mounts else ():
-            found["file_mounts"][target] = (await take_snapshot(self.store, Path(source).expanduser())).ref
+            found["file_mounts"][target] = await snapshot(source)
         return found
 
     def attach(self, workflow_id: str) -> Launch:
@@ -312,8 +315,9 @@ class Client:
     def store(self) -> Store:
         """Where snapshots and logs are."""
         if self._store is None:
-            from skyflow.store.store import open_store
+            from skyflow.store.store import check_reachable, open_store
 
+            check_reachable(self.settings.store, is_loopback(self.endpoint.address))
             self._store = open_store(self.settings.store)
         return self._store
 

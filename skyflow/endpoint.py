@@ -284,6 +284,12 @@ def is_configured(env: Mapping[str, str]) -> bool:
     return _profile_file(env) is not None
 
 
+def is_loopback(address: str) -> bool:
+    """Whether `host:port` is on this machine: then clients and workers share its folders."""
+    host = address.removeprefix("http://").removeprefix("https://").rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def _profile_file(env: Mapping[str, str]) -> Path | None:
     """Temporal's configuration file at its default place, if there is one."""
     home = Path(env.get("HOME") or Path.home())

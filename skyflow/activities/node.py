@@ -39,13 +39,11 @@ class NodeActivities(NodeCalls):
         """See NodeCalls."""
         gang, unit = request.gang, run_unit(request.job_id)
         spec = await get_spec(self.context.store, request.spec)
-        scripts = {
-            node.rank: job_script(gang=gang, rank=position, spec=spec, unit=unit)
-            for position, node in enumerate(gang.nodes)
-        }
 
         async def start(connection: Connection) -> None:
-            await runner.start(connection, gang.uid, unit, scripts[connection.node.rank])
+            rank = connection.node.rank
+            script = job_script(spec.run, spec.envs, gang, rank, task_id=spec.task_id, user=spec.user)
+            await runner.start(connection, gang.uid, unit, script)
 
         await self._reach_all(gang)
         try:
@@ -71,10 +69,11 @@ class NodeActivities(NodeCalls):
 
         async def look(connection: Connection) -> None:
             state = (await runner.show(connection, gang.uid, [request.unit])).get(request.unit)
-            if state is None or state.code is None:
+            if state is None or state.state == "running":
                 return
             await drain(connection, gang.uid, request.unit, sink)
-            ends.append(RankEnd(rank=connection.node.rank, code=state.code))
+            unknown = LOST if state.state == "lost" else STOPPED_WITH_GANG
+            ends.append(RankEnd(rank=connection.node.rank, code=unknown if state.code is None else state.code))
 
         left = gang.model_copy(update={"nodes": [node for node in gang.nodes if node.rank not in gone]})
         async with heartbeats():

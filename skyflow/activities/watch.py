@@ -47,7 +47,10 @@ class WatchActivities(WatchCalls):
         node = next(node for node in gang.nodes if node.rank == request.rank)
         key = await client_key(self.context.store, gang.cluster, gang.uid)
         async with heartbeats(), self.context.connections.connect(node, key.private) as connection:
-            await runner.start(connection, gang.uid, unit, setup_script(request, unit=unit))
+            script = setup_script(
+                request.setup, request.envs, gang, request.rank, task_id=request.task_id, user=request.user
+            )
+            await runner.start(connection, gang.uid, unit, script)
             end = await runner.wait(connection, gang.uid, unit)
         if end.code != 0:
             raise CommandError(

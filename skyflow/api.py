@@ -1,0 +1,205 @@
+"""The synchronous API, shaped like SkyPilot's: blocking calls around the client."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from skyflow.client import Client
+from skyflow.errors import NotSupportedError
+from skyflow.handle import Launch
+from skyflow.models.dag import Dag, OptimizeTarget, check_one_task, convert_to_dag
+from skyflow.models.log_line import LineMerger
+from skyflow.models.task import Task
+
+T = TypeVar("T")
+
+EXIT_CODES = {"SUCCEEDED": 0, "CANCELLED": 103}
+"""Of ended jobs; any other that has ended is 100 (PARITY §4.2)."""
+
+
+@dataclass(frozen=True)
+class ClusterHandle:
+    """A cluster that was launched."""
+
+    cluster_name: str
+    uid: str
+    num_nodes: int
+    launched_resources: dict[str, Any]
+    """The offer that it runs on."""
+
+
+def launch(
+    task: Task | Dag,
+    cluster_name: str | None = None,
+    retry_until_up: bool = False,
+    idle_minutes_to_autostop: int | None = None,
+    dryrun: bool = False,
+    down: bool = False,
+    stream_logs: bool = True,
+    backend: object = None,
+    optimize_target: OptimizeTarget = OptimizeTarget.COST,
+    detach_setup: bool = False,
+    detach_run: bool = False,
+    no_setup: bool = False,
+) -> tuple[int | None, ClusterHandle | None]:
+    """Launches a task and waits for it (PARITY E30, C01).
+
+    Returns:
+        The job's id (None if there was nothing to run) and the cluster (None for a dry run). A job that failed is no
+        error: see `queue`, or `tail_logs`, which returns its exit code.
+
+    Raises:
+        SkyflowError: one of `skyflow.errors`; CommandError if setup failed.
+    """
+    _refuse(retry_until_up=retry_until_up, backend=backend, detach_setup=detach_setup)
+    if optimize_target is not OptimizeTarget.COST:
+        raise NotSupportedError("optimize_target other than OptimizeTarget.COST is not supported by this version yet.")
+    one = _one_task(task)
+    options = {"dryrun": dryrun, "down": down, "detach_run": detach_run, "no_setup": no_setup}
+
+    async def body(client: Client) -> tuple[int | None, ClusterHandle | None]:
+        handle = await client.launch(one, cluster_name, idle_minutes_to_autostop=idle_minutes_to_autostop, **options)
+        return await _finish(handle, one, stream_logs)
+
+    return _run(body)
+
+
+def exec(
+    task: Task | Dag,
+    cluster_name: str,
+    dryrun: bool = False,
+    down: bool = False,
+    stream_logs: bool = True,
+    backend: object = None,
+    detach_run: bool = False,
+) -> tuple[int | None, ClusterHandle | None]:
+    """Runs a task on a cluster that is up: syncs the workdir, runs; no setup, no file mounts (PARITY E32, C03).
+
+    Raises:
+        ClusterDoesNotExist, ClusterNotUpError: there is no such cluster, or it is not up.
+    """
+    _refuse(backend=backend)
+    one = _one_task(task)
+
+    async def body(client: Client) -> tuple[int | None, ClusterHandle | None]:
+        handle = await client.exec(one, cluster_name, dryrun=dryrun, down=down, detach_run=detach_run)
+        return await _finish(handle, one, stream_logs)
+
+    return _run(body)
+
+
+def status(cluster_names: str | list[str] | None = None, refresh: bool = False) -> list[dict[str, Any]]:
+    """The clusters (PARITY C07): `name`, `launched_at`, `status`, `autostop`, `to_down`, `num_nodes`, `place`, …"""
+    _refuse(refresh=refresh)
+    names = [cluster_names] if isinstance(cluster_names, str) else cluster_names
+    return _run(lambda client: client.status(names))
+
+
+def queue(cluster_name: str) -> list[dict[str, Any]]:
+    """The jobs of a cluster, newest first: `id`, `name`, `user`, `status`, `reason`, `returncode`, …"""
+    return _run(lambda client: client.queue(cluster_name))
+
+
+def cancel(cluster_name: str, all: bool = False, job_ids: list[int] | None = None) -> list[int]:
+    """Cancels jobs of a cluster: these, or all. Returns those that had not ended yet."""
+    if not all and not job_ids:
+        raise ValueError("Say which jobs (job_ids=[…]) or all of them (all=True).")
+    return _run(lambda client: client.cancel(cluster_name, None if all else job_ids))
+
+
+def down(cluster_name: str, purge: bool = False) -> None:
+    """Takes a cluster down (PARITY C06).
+
+    Raises:
+        ClusterDoesNotExist: there is no such cluster.
+    """
+    _refuse(purge=purge)
+    _run(lambda client: client.down(cluster_name))
+
+
+def tail_logs(cluster_name: str, job_id: int | None = None, follow: bool = True) -> int:
+    """Prints the output of a job (the latest if not given). Returns its exit code; 101 if it has not ended."""
+
+    async def body(client: Client) -> int:
+        job = await client.job(cluster_name, job_id)
+        merger = LineMerger(job["num_nodes"])
+        async for chunk in client.logs(cluster_name, job["id"], follow=follow):
+            _write(merger.feed(chunk.unit, chunk.rank, chunk.data))
+        _write(merger.flush())
+        job = await client.job(cluster_name, job["id"])
+        return 101 if job["ended_at"] is None else EXIT_CODES.get(job["status"], 100)
+
+    return _run(body)
+
+
+async def _finish(handle: Launch, task: Task, stream_logs: bool) -> tuple[int | None, ClusterHandle | None]:
+    if stream_logs:
+        merger = LineMerger(task.num_nodes)
+        async for chunk in handle.logs():
+            _write(merger.feed(chunk.unit, chunk.rank, chunk.data))
+        _write(merger.flush())
+    result = await handle.result()
+    if result["plan"]:
+        return None, None
+    cluster = ClusterHandle(result["cluster"], result["uid"], result["num_nodes"], result["offer"])
+    return result["job_id"], cluster
+
+
+def _one_task(entrypoint: object) -> Task:
+    """The caller's task is never changed (PARITY E03, E07)."""
+    return copy.deepcopy(check_one_task(convert_to_dag(entrypoint)))
+
+
+def _refuse(**options: object) -> None:
+    for name, value in options.items():
+        if value:
+            raise NotSupportedError(f"{name}={value!r} is not supported by this version yet.")
+
+
+def _write(data: bytes) -> None:
+    if not data:
+        return
+    stream = getattr(sys.stdout, "buffer", None)
+    if stream is None:  # a notebook
+        sys.stdout.write(data.decode(errors="replace"))
+    else:
+        sys.stdout.flush()
+        stream.write(data)
+    sys.stdout.flush()
+
+
+def _run(body: Callable[[Client], Awaitable[T]]) -> T:
+    async def connected() -> T:
+        async with Client.connect(notice=lambda line: print(f"skyflow: {line}", file=sys.stderr)) as client:
+            return await body(client)
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(connected())
+    return _in_thread(connected())
+
+
+def _in_thread(work: Coroutine[Any, Any, T]) -> T:
+    """For callers inside an event loop, such as a notebook."""
+    answer: list[T] = []
+    trouble: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            answer.append(asyncio.run(work))
+        except BaseException as error:
+            trouble.append(error)
+
+    thread = threading.Thread(target=target, name="skyflow")
+    thread.start()
+    thread.join()
+    if trouble:
+        raise trouble[0]
+    return answer[0]

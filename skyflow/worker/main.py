@@ -1,0 +1,76 @@
+"""A worker process: connects, learns what its namespace has, serves until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import Interceptor
+
+from skyflow import clouds
+from skyflow.activities.context import Context
+from skyflow.embedded import MARK
+from skyflow.endpoint import Endpoint, is_loopback, resolve
+from skyflow.errors import TemporalUnavailableError
+from skyflow.nodes.connection import Connections
+from skyflow.settings import Settings
+from skyflow.store.store import check_reachable, open_store
+from skyflow.worker.converter import data_converter
+from skyflow.worker.deployment import ensure_deployment, has_search_attributes, keep_history
+from skyflow.worker.worker import serve, workers
+
+PATIENCE = 60.0
+"""Seconds a worker waits for a server that does not answer yet."""
+
+
+async def run(settings: Settings, interceptors: Sequence[Interceptor] = ()) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Raises:
+        TemporalUnavailableError: the server does not answer.
+        UsageError: the store cannot be shared with this server's other clients.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    endpoint = resolve(settings)
+    client = await _connect(endpoint)
+    check_reachable(settings.store, is_loopback(endpoint.address))
+    supervised = MARK in os.environ
+    if supervised:
+        await keep_history(client)
+    context = Context(
+        settings=settings,
+        client=client,
+        store=open_store(settings.store),
+        connections=Connections(),
+        deployment=await ensure_deployment(client),
+        search_attributes=await has_search_attributes(client),
+    )
+    host = clouds.this_host(settings)
+    print(f"serving {endpoint.address} as host {host}", file=sys.stderr, flush=True)
+    try:
+        await serve(workers(context, host, interceptors), stop)
+    finally:
+        context.connections.close()
+
+
+async def _connect(endpoint: Endpoint) -> Client:
+    endpoint.start_if_needed()
+    config: dict[str, Any] = endpoint.connect_config()
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await Client.connect(**config, data_converter=data_converter)
+        except RuntimeError as error:
+            if time.monotonic() > deadline:
+                raise TemporalUnavailableError(
+                    f"The Temporal server at {config['target_host']} does not answer ({error})."
+                ) from error
+            await asyncio.sleep(0.05)
