@@ -286,8 +286,13 @@ def is_configured(env: Mapping[str, str]) -> bool:
 
 def is_loopback(address: str) -> bool:
     """Whether `host:port` is on this machine: then clients and workers share its folders."""
+    import ipaddress
+
     host = address.removeprefix("http://").removeprefix("https://").rpartition(":")[0].strip("[]")
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _profile_file(env: Mapping[str, str]) -> Path | None:

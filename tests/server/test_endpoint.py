@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skyflow.embedded import Folder, find_temporal, last_line
-from skyflow.endpoint import resolve, start, status, stop
+from skyflow.endpoint import is_loopback, resolve, start, status, stop
 from skyflow.errors import EmbeddedServerError, UsageError
 
 from .home import Home
@@ -59,6 +59,24 @@ def test_a_profile_at_temporals_default_place_counts(home: Home, tmp_path: Path,
 def test_without_it_the_embedded_one_is_meant(home: Home, env: dict[str, str]) -> None:
     endpoint = resolve(home.settings, home.env | env)
     assert (endpoint.embedded, endpoint.namespace, endpoint.address, endpoint.ui) == (True, "default", "", None)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1:7233", True),
+        ("127.9.9.9:1", True),
+        ("localhost:7233", True),
+        ("[::1]:7233", True),
+        ("http://127.0.0.1:7233", True),
+        ("10.0.0.1:7233", False),
+        ("127.0.0.1.example.com:7233", False),
+        ("temporal:7233", False),
+        ("", False),
+    ],
+)
+def test_loopback(address: str, expected: bool) -> None:
+    assert is_loopback(address) is expected
 
 
 def test_a_wrong_profile_is_one_clear_sentence(home: Home) -> None:
