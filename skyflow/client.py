@@ -233,7 +233,7 @@ class Client:
             task_queue=task_queue("quick"),
             static_summary=f"take {cluster_name} down",
         )
-        return int((await self._result(handle.id))["deleted"])
+        return int((await self.workflow_result(handle.id))["deleted"])
 
     async def _cluster(self, name: str) -> dict[str, Any]:
         return dict(await self._ask_cluster(check_cluster_name(name), "status"))

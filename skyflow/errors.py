@@ -8,7 +8,7 @@
     ├── ClusterDoesNotExist (ValueError)  3
     ├── ClusterNotUpError                 3
     ├── JobDoesNotExist (ValueError)      3
-    ├── ResourcesUnavailableError         4   nothing could be had anywhere; `failover_history` says what was tried
+    ├── ResourcesUnavailableError         4   nothing could be had; `failover_history` says what was tried
     ├── ResourcesMismatchError            4   the cluster is there, but too small for the task
     ├── NoCloudAccessError                4   no enabled cloud
     ├── TemporalUnavailableError          5   the Temporal server, or a worker, does not answer
@@ -17,13 +17,13 @@
     │   └── ObjectAbsentError             6   nothing is stored under this key
     ├── CommandError                      100 a command of the user failed (setup, run)
     ├── LaunchCancelledError              103 somebody cancelled it
-    ├── ProvisionError                    (internal) one attempt at one offer failed; `scope` says what it rules out
-    ├── NodeUnreachableError              (internal, retried) the control path to a node is down; says nothing about the node
-    │   └── HostKeyMismatchError          (internal) somebody answers there, but not with the key that was pinned for the node
+    ├── ProvisionError                    (internal) one attempt failed; `scope` says what that rules out
+    ├── NodeUnreachableError              (internal, retried) the way to a node is down; says nothing about the node
+    │   └── HostKeyMismatchError          (internal) somebody answers there with another key than the pinned one
     └── NodeLostError                     (internal) the cloud says that the node is gone
 
-An error's class name is wire format: it travels as the `type` of a Temporal ApplicationError with `details()` beside it, and
-`rebuild` makes the same exception from it on the other side. `retryable` says whether trying the same thing again can help.
+An error's class name is wire format: it travels as the `type` of a Temporal ApplicationError with `details()` beside
+it, and `rebuild` makes the same exception from it on the other side. `retryable` says whether trying again can help.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal, get_args
 
 Scope = Literal["zone", "region", "cloud", "request", "retry"]
-"""What a failed attempt rules out: this zone, this region, this cloud, every place (a bad request), or nothing (try again)."""
+"""What a failed attempt rules out: this zone, region, cloud, every place (a bad request), or nothing (try again)."""
 
 
 class SkyflowError(Exception):
-    """Base of all errors of skyflow. The message is one sentence for the user: what was wrong, where, what to do next."""
+    """Base of all errors. The message is one line for the user: what was wrong, where, what to do next."""
 
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
@@ -169,7 +169,7 @@ def _tree(cls: type[SkyflowError]) -> dict[str, type[SkyflowError]]:
 
 
 def rebuild(type_name: str | None, message: str, details: dict[str, Any] | None = None) -> SkyflowError:
-    """The exception that was raised on the other side of the wire, or a plain SkyflowError if its type is unknown here."""
+    """The exception that was raised on the other side of the wire; a plain SkyflowError if its type is unknown here."""
     cls = _tree(SkyflowError).get(type_name or "", SkyflowError)
     try:
         return cls(message, **(details or {}))

@@ -36,7 +36,8 @@ class ClusterActivities(ClusterCalls):
     async def reserve_cluster(self, call: ReserveCall) -> Reservation:
         """See ClusterCalls."""
         if not call.create:
-            return await self._update(call.cluster, "reserve", call.reserve, Reservation)
+            answer: Reservation = await self._update(call.cluster, "reserve", call.reserve, Reservation)
+            return answer
         settings = self.context.settings
         state = ClusterState(
             name=call.cluster,
@@ -46,7 +47,7 @@ class ClusterActivities(ClusterCalls):
             safety_minutes=settings.safety_minutes,
             search_attributes=self.context.search_attributes,
         )
-        start = WithStartWorkflowOperation(
+        start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
             "ClusterWorkflow",
             state,
             id=cluster_workflow_id(call.cluster),
@@ -55,11 +56,13 @@ class ClusterActivities(ClusterCalls):
             static_summary=f"cluster {call.cluster}",
         )
         try:
-            return await self.context.client.execute_update_with_start_workflow(
+            answer = await self.context.client.execute_update_with_start_workflow(
                 "reserve", call.reserve, start_workflow_operation=start, result_type=Reservation
             )
         except WorkflowUpdateFailedError as error:
             raise _typed(error) from error
+        assert isinstance(answer, Reservation)
+        return answer
 
     @activity.defn
     async def report_nodes(self, call: NodesCall) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from temporalio import activity
 from temporalio.client import Client
 
-from skyflow.nodes.connection import Connections
+from skyflow import clouds
+from skyflow.models.job import Gang
+from skyflow.models.node import GangRef, Node
+from skyflow.nodes.connection import Connection, Connections
 from skyflow.settings import Settings
+from skyflow.store.key import client_key
 from skyflow.store.store import Store
+
+Connect = Callable[[Node], AbstractAsyncContextManager[Connection]]
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,20 @@ class Context:
     """Id of this namespace's deployment: part of every name and tag made from here."""
     search_attributes: bool
     """Whether the namespace has skyflow's search attributes."""
+
+    async def opener(self, gang: Gang) -> Connect:
+        """Opens the way to the nodes of a gang, with its cluster's key."""
+        key = await client_key(self.store, gang.cluster, gang.uid)
+        return lambda node: self.connections.connect(node, key.private)
+
+    async def gone(self, gang: Gang) -> set[int]:
+        """Ranks whose nodes are gone. Only the cloud knows that; that a node is silent says nothing."""
+        reference = GangRef(
+            deployment=self.deployment, cluster=gang.cluster, uid=gang.uid, cloud=gang.cloud, host=gang.host
+        )
+        found = await clouds.get(gang.cloud, self.settings).describe_nodes(reference)
+        alive = {status.node.id for status in found if status.state != "gone"}
+        return {node.rank for node in gang.nodes if node.id not in alive}
 
 
 BEAT_SECONDS = 2.0

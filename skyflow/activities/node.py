@@ -18,7 +18,6 @@ from skyflow.nodes import runner
 from skyflow.nodes.connection import Connection
 from skyflow.nodes.script import job_script
 from skyflow.nodes.watch import drain
-from skyflow.store.key import client_key
 from skyflow.store.log import LogWriter, put_record
 from skyflow.store.spec import get_spec
 
@@ -63,22 +62,13 @@ class NodeActivities(NodeCalls):
     async def list_ended(self, request: UnitRequest) -> list[RankEnd]:
         """See NodeCalls. A node that its cloud says is gone has lost its rank."""
         gang = request.gang
-        gone = await self._gone(gang)
-        ends = [RankEnd(rank=node.rank, code=LOST) for node in gang.nodes if node.rank in gone]
+        gone = await self.context.gone(gang)
+        left = [node for node in gang.nodes if node.rank not in gone]
         sink = LogWriter(self.context.store, gang.cluster, gang.uid)
-
-        async def look(connection: Connection) -> None:
-            state = (await runner.show(connection, gang.uid, [request.unit])).get(request.unit)
-            if state is None or state.state == "running":
-                return
-            await drain(connection, gang.uid, request.unit, sink)
-            unknown = LOST if state.state == "lost" else STOPPED_WITH_GANG
-            ends.append(RankEnd(rank=connection.node.rank, code=unknown if state.code is None else state.code))
-
-        left = gang.model_copy(update={"nodes": [node for node in gang.nodes if node.rank not in gone]})
         async with heartbeats():
-            await self._on_all(left, look)
-        return ends
+            codes = await drain(left, await self.context.opener(gang), gang.uid, request.unit, sink)
+        codes |= dict.fromkeys(gone, LOST)
+        return [RankEnd(rank=rank, code=code) for rank, code in sorted(codes.items())]
 
     @activity.defn
     async def count_running(self, gang: GangRef) -> int:
@@ -102,26 +92,13 @@ class NodeActivities(NodeCalls):
         await put_record(self.context.store, call.cluster, call.uid, run_unit(job.id), row)
 
     async def _cancel(self, gang: Gang, unit: str, code: int) -> None:
-        gone = await self._gone(gang)
+        gone = await self.context.gone(gang)
         left = gang.model_copy(update={"nodes": [node for node in gang.nodes if node.rank not in gone]})
 
         async def cancel(connection: Connection) -> None:
             await runner.cancel(connection, gang.uid, unit, GRACE_SECONDS, code)
 
         await self._on_all(left, cancel)
-
-    async def _gone(self, gang: Gang) -> set[int]:
-        """Ranks whose nodes are gone: a fact that only the cloud knows."""
-        reference = GangRef(
-            deployment=self.context.deployment,
-            cluster=gang.cluster,
-            uid=gang.uid,
-            cloud=gang.cloud,
-            host=gang.host,
-        )
-        found = await clouds.get(gang.cloud, self.context.settings).describe_nodes(reference)
-        alive = {status.node.id for status in found if status.state != "gone"}
-        return {node.rank for node in gang.nodes if node.id not in alive}
 
     async def _reach_all(self, gang: Gang) -> None:
         """Before the first node starts anything, all of them can be reached."""
@@ -133,10 +110,10 @@ class NodeActivities(NodeCalls):
             await self._on_all(gang, nothing)
 
     async def _on_all(self, gang: Gang, work: Callable[[Connection], Awaitable[T]]) -> list[T]:
-        key = await client_key(self.context.store, gang.cluster, gang.uid)
+        connect = await self.context.opener(gang)
 
         async def one(node: Node) -> T:
-            async with self.context.connections.connect(node, key.private) as connection:
+            async with connect(node) as connection:
                 return await work(connection)
 
         return await asyncio.gather(*(one(node) for node in gang.nodes))

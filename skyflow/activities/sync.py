@@ -8,7 +8,6 @@ from skyflow.activities.context import Context, heartbeats
 from skyflow.errors import UsageError
 from skyflow.models.calls import SyncCalls, SyncReport, SyncRequest
 from skyflow.nodes.sync import sync
-from skyflow.store.key import client_key
 from skyflow.store.reader import SnapshotReader
 
 
@@ -35,7 +34,7 @@ class SyncActivities(SyncCalls):
                 f"The client's store is {request.store}, this worker's is {context.settings.store}: "
                 "set SKYFLOW_STORE to the same URL for both."
             )
-        key = await client_key(context.store, gang.cluster, gang.uid)
-        async with heartbeats(), context.connections.connect(gang.nodes[0], key.private) as connection:
+        connect = await context.opener(gang)
+        async with heartbeats(), connect(gang.nodes[0]) as connection:
             result = await sync(connection, SnapshotReader(context.store), request.ref, request.target)
         return SyncReport(sent_files=result.sent_files, sent_bytes=result.sent_bytes, deleted=result.deleted)

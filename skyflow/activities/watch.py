@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-
 from temporalio import activity
 
 from skyflow.activities.context import Context, heartbeats
 from skyflow.errors import CommandError
 from skyflow.models.calls import SetupRequest, UnitEvent, WatchCalls, WatchReport, WatchRequest
-from skyflow.models.job import setup_unit
-from skyflow.models.node import Node
+from skyflow.models.job import LOST, setup_unit
 from skyflow.nodes import runner
-from skyflow.nodes.connection import Connection
 from skyflow.nodes.script import setup_script
 from skyflow.nodes.watch import watch
-from skyflow.store.key import client_key
 from skyflow.store.log import LogWriter
 
 
@@ -28,25 +23,22 @@ class WatchActivities(WatchCalls):
     @activity.defn
     async def watch_nodes(self, request: WatchRequest) -> WatchReport:
         """See WatchCalls."""
-        gang, store = request.gang, self.context.store
-        key = await client_key(store, gang.cluster, gang.uid)
-
-        def connect(node: Node) -> AbstractAsyncContextManager[Connection]:
-            return self.context.connections.connect(node, key.private)
-
-        sink = LogWriter(store, gang.cluster, gang.uid)
-        async with heartbeats():
-            result = await watch(gang.nodes, connect, gang.uid, request.cursors, sink)
-        ended = [UnitEvent(rank=e.rank, unit=e.unit, code=e.code) for e in result.events if e.kind == "end"]
-        return WatchReport(cursors=result.cursors, ended=ended)
+        gang = request.gang
+        connect = await self.context.opener(gang)
+        sink = LogWriter(self.context.store, gang.cluster, gang.uid)
+        result = await watch(gang.nodes, connect, gang.uid, request.cursors, sink, activity.heartbeat)
+        ended = [UnitEvent(rank=e.rank, unit=e.unit, code=LOST if e.kind == "lost" else e.code) for e in result.events]
+        silent = {far.rank for far in result.unreachable}
+        gone = sorted(silent & await self.context.gone(gang)) if silent else []
+        return WatchReport(cursors=result.cursors, ended=ended, gone=gone)
 
     @activity.defn
     async def run_setup(self, request: SetupRequest) -> None:
         """See WatchCalls."""
         gang, unit = request.gang, setup_unit(request.job_id)
         node = next(node for node in gang.nodes if node.rank == request.rank)
-        key = await client_key(self.context.store, gang.cluster, gang.uid)
-        async with heartbeats(), self.context.connections.connect(node, key.private) as connection:
+        connect = await self.context.opener(gang)
+        async with heartbeats(), connect(node) as connection:
             script = setup_script(
                 request.setup, request.envs, gang, request.rank, task_id=request.task_id, user=request.user
             )

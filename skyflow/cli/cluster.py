@@ -103,8 +103,8 @@ def down(names: list[str], yes: bool) -> None:
                 view.say(f"Cluster {name} is down ({count} node(s) deleted). Its logs stay: skyflow logs {name}")
             except SkyflowError as error:
                 failed.append(error)
-        for error in failed[1:]:
-            view.say(f"skyflow: {error}")
+        for other in failed[1:]:
+            view.say(f"skyflow: {other}")
         if failed:
             raise failed[0]
 

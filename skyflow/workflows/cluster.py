@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
         WatchRequest,
     )
     from skyflow.models.cluster import ClusterState
-    from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, JobRequest, JobStatus, RankEnd, run_unit
+    from skyflow.models.job import LOST, STOPPED_WITH_GANG, JobEnd, JobRecord, JobRequest, JobStatus, RankEnd, run_unit
     from skyflow.models.name import autostop_workflow_id, down_workflow_id, job_workflow_id
     from skyflow.models.node import GangRef
     from skyflow.models.operation import (
@@ -224,6 +224,7 @@ class ClusterWorkflow:
         self.state.cursors = report.cursors
         for job in self.state.active_jobs():
             ends = [RankEnd(rank=e.rank, code=e.code) for e in report.ended if e.unit == run_unit(job.id)]
+            ends += [RankEnd(rank=rank, code=LOST) for rank in report.gone if rank in job.ranks]
             if ends and job.ranks:
                 await signal(job_workflow_id(self.state.name, self.state.uid, job.id), "rank_ended", ends)
 
