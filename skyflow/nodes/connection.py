@@ -168,7 +168,7 @@ class Connections:
     """The connections of one process: shared while somebody uses them, replaced when dead, closed when idle."""
 
     idle_seconds: float = IDLE_SECONDS
-    _open: dict[tuple[str, ...], Connection] = field(default_factory=dict)
+    _open: dict[tuple[str, ...], Connection] = field(default_factory=dict, repr=False)
 
     @asynccontextmanager
     async def connect(self, node: Node, client_key: str) -> AsyncIterator[Connection]:
@@ -236,7 +236,10 @@ async def _open(node: Node, client_key: str) -> Any:
 
 
 async def _feed(process: Any, input: bytes | AsyncIterable[bytes]) -> None:
-    """Writes a command's standard input. When that fails on our side, the command must not take it for complete."""
+    """Writes a command's standard input. When that fails on our side, the channel is closed.
+
+    To the command that is an end like any other: one that must know whether it got everything has to count.
+    """
     import asyncssh
 
     try:

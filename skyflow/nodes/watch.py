@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any, Literal
 
 from skyflow.errors import NodeUnreachableError, SkyflowError
-from skyflow.models.job import LOST
 from skyflow.models.node import Node
 from skyflow.nodes import runner
 from skyflow.nodes.connection import Connection
@@ -55,8 +54,9 @@ class Event:
     node: str
     rank: int
     unit: str
-    kind: Literal["end", "lost"]
+    kind: Literal["end"]
     code: int
+    """`LOST` if the node rebooted, or the process vanished, before it left an exit code."""
 
 
 @dataclass(frozen=True)
@@ -223,8 +223,7 @@ class _Follower:
             self.ended.add(event.unit)
             shipment = self._shipment(event.unit)
             shipment.end_at(event.size)
-            kind: Literal["end", "lost"] = "lost" if event.code == LOST else "end"
-            told = Event(self.node.id, self.node.rank, event.unit, kind, event.code)
+            told = Event(self.node.id, self.node.rank, event.unit, event.kind, event.code)
             self.marks.append(_Mark(event.offset, told, shipment))
 
     def _shipment(self, unit: str) -> Shipment:
