@@ -7,7 +7,7 @@ from temporalio import activity
 from skyflow.activities.context import Context, heartbeats
 from skyflow.errors import CommandError
 from skyflow.models.calls import SetupRequest, UnitEvent, WatchCalls, WatchReport, WatchRequest
-from skyflow.models.job import LOST, setup_unit
+from skyflow.models.job import setup_unit
 from skyflow.nodes import runner
 from skyflow.nodes.script import setup_script
 from skyflow.nodes.watch import watch
@@ -27,7 +27,7 @@ class WatchActivities(WatchCalls):
         connect = await self.context.opener(gang)
         sink = LogWriter(self.context.store, gang.cluster, gang.uid)
         result = await watch(gang.nodes, connect, gang.uid, request.cursors, sink, activity.heartbeat)
-        ended = [UnitEvent(rank=e.rank, unit=e.unit, code=LOST if e.kind == "lost" else e.code) for e in result.events]
+        ended = [UnitEvent(rank=e.rank, unit=e.unit, code=e.code) for e in result.events]
         silent = {far.rank for far in result.unreachable}
         gone = sorted(silent & await self.context.gone(gang)) if silent else []
         return WatchReport(cursors=result.cursors, ended=ended, gone=gone)

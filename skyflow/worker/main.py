@@ -53,16 +53,16 @@ async def run(settings: Settings, interceptors: Sequence[Interceptor] = ()) -> N
         deployment=await ensure_deployment(client),
         search_attributes=await has_search_attributes(client),
     )
-    host = clouds.this_host(settings)
-    print(f"serving {endpoint.address} as host {host}", file=sys.stderr, flush=True)
+    hosts = sorted({cloud.host for cloud in await clouds.enabled(settings) if cloud.host})
+    print(f"serving {endpoint.address}, and host {', '.join(hosts)}", file=sys.stderr, flush=True)
     try:
-        await serve(workers(context, host, interceptors), stop)
+        await serve(workers(context, hosts, interceptors), stop)
     finally:
         context.connections.close()
 
 
 async def _connect(endpoint: Endpoint) -> Client:
-    endpoint.start_if_needed()
+    await asyncio.to_thread(endpoint.start_if_needed().wait_ready)
     config: dict[str, Any] = endpoint.connect_config()
     deadline = time.monotonic() + PATIENCE
     while True:

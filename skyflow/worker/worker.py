@@ -52,12 +52,12 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
     }
 
 
-def workers(context: Context, host: str | None, interceptors: Sequence[Interceptor] = ()) -> list[Worker]:
-    """One worker for each task queue: those that any host may serve, and those of this host."""
+def workers(context: Context, hosts: Sequence[str], interceptors: Sequence[Interceptor] = ()) -> list[Worker]:
+    """One worker for each task queue: those that any worker may serve, and those of this host."""
     return [
         _worker(context.client, kind, place, functions, interceptors)
         for kind, functions in activities(context).items()
-        for place in ([None, host] if host else [None])
+        for place in [None, *hosts]
     ]
 
 

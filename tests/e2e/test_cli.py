@@ -1,0 +1,259 @@
+"""The command line, end to end: a real server, a real worker, local nodes over real SSH."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import ROOT, User
+
+pytestmark = pytest.mark.e2e
+
+
+def test_the_first_launch_on_a_fresh_machine(newcomer: User) -> None:
+    done = newcomer.run("launch", "-c", "dev", str(ROOT / "examples/01-hello/task.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert "ello" in done.stdout
+    assert done.stderr.count("Started Temporal") == 1
+    assert "skyflow down dev" in done.stderr  # the hint
+    assert re.search(r"dev .*UP", done.stderr)  # E29: the status is shown
+    assert "dev" in newcomer.ok("status")
+    assert "again\n" in newcomer.ok("exec", "dev", "echo again")
+    queue = newcomer.ok("queue", "dev")
+    assert queue.count("SUCCEEDED") == 2
+    logs = newcomer.ok("logs", "dev", "2")
+    assert logs == "again\n"
+    assert newcomer.run("down", "dev", "-y").returncode == 0
+    assert newcomer.nodes() == []
+    assert newcomer.ok("logs", "dev", "2") == logs  # also after down
+    assert "dev" not in newcomer.ok("status")
+    assert newcomer.run("server", "stop").returncode == 0
+
+
+def test_a_gang_has_ranks_and_addresses(user: User) -> None:
+    out = user.ok("launch", "-c", "gang", "--down", str(ROOT / "examples/02-gang/task.yaml"))
+    assert "(head, rank=0)" in out
+    assert "(worker1, rank=1)" in out
+
+
+def test_a_workdir_is_synced_and_exec_sends_what_changed(user: User, tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("one\n")
+    (tmp_path / "secret.txt").write_text("no\n")
+    (tmp_path / ".skyignore").write_text("secret.txt\n")
+    assert user.ok("launch", "-c", "work", "--workdir", str(tmp_path), "ls; cat data.txt") == "data.txt\none\n"
+    (tmp_path / "data.txt").write_text("two\n")
+    assert user.ok("exec", "work", "--workdir", str(tmp_path), "cat data.txt") == "two\n"
+    user.ok("down", "work", "-y")
+
+
+def test_file_mounts_setup_envs_and_down(user: User, tmp_path: Path) -> None:
+    (tmp_path / "conf.ini").write_text("a=1\n")
+    (tmp_path / "task.yaml").write_text(
+        """
+name: mounts
+num_nodes: 2
+envs: {WHO: null}
+file_mounts: {~/conf/app.ini: ./conf.ini}
+setup: echo "setup of $WHO" && echo x >> ~/setups
+run: |
+  cat ~/conf/app.ini
+  echo "run $SKYPILOT_NODE_RANK of $SKYPILOT_NUM_NODES for $WHO: $(wc -l < ~/setups) setup"
+"""
+    )
+    out = user.ok("launch", "-c", "mounts", "--down", "--env", "WHO=ada", "task.yaml", cwd=tmp_path)
+    assert "(worker1, rank=1) setup of ada" in out
+    assert "(head, rank=0) a=1" in out
+    assert "(worker1, rank=1) run 1 of 2 for ada: 1 setup" in out
+    assert "mounts" not in user.ok("status")
+
+
+def test_the_exit_code_is_the_jobs(user: User) -> None:
+    assert user.run("launch", "-c", "codes", "exit 3").returncode == 100
+    assert user.run("logs", "codes").returncode == 100
+    assert user.run("exec", "codes", "true").returncode == 0
+    user.ok("down", "codes", "-y")
+
+
+def test_e24_no_setup(user: User, tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("setup: exit 1\nrun: echo ran\n")
+    assert user.ok("launch", "-c", "nosetup", "--no-setup", "--down", str(tmp_path / "t.yaml")) == "ran\n"
+
+
+def test_a_setup_that_fails_keeps_the_nodes_under_the_safety_rule(user: User, tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("setup: |\n  echo trying\n  exit 7\nrun: echo never\n")
+    done = user.run("launch", "-c", "badsetup", str(tmp_path / "t.yaml"))
+    assert done.returncode == 100
+    assert "trying" in done.stdout
+    assert "never" not in done.stdout
+    assert "exit code 7" in done.stderr
+    assert "60 idle minutes" in done.stderr
+    assert "FAILED_SETUP" in user.ok("queue", "badsetup")
+    assert "safety" in user.ok("status", "badsetup")
+    user.ok("down", "badsetup", "-y")
+
+
+def test_e21_a_dry_run_shows_the_plan_and_makes_nothing(user: User) -> None:
+    before = user.nodes()
+    out = user.ok("launch", "-c", "dry", "--dryrun", "echo x")
+    assert "local" in out
+    assert user.nodes() == before
+    assert "dry" not in user.ok("status")
+
+
+def test_detach_cancel_and_logs(user: User) -> None:
+    user.ok("launch", "-c", "detached", "-d", "echo begun; sleep 300")
+    following = user.start("logs", "detached")
+    assert following.stdout is not None
+    assert following.stdout.readline() == "begun\n"
+    user.ok("cancel", "detached", "1")
+    assert following.wait(30) == 103
+    assert "CANCELLED" in user.ok("queue", "detached")
+    user.ok("down", "detached", "-y")
+
+
+def test_ctrl_c_detaches_and_says_how_to_come_back(user: User) -> None:
+    launching = user.start("launch", "-c", "interrupted", "echo begun; sleep 5; echo done")
+    assert launching.stdout is not None
+    assert launching.stdout.readline() == "begun\n"
+    launching.send_signal(signal.SIGINT)
+    _, err = launching.communicate(timeout=20)
+    assert launching.returncode == 130
+    assert "skyflow logs interrupted" in err
+    assert "Traceback" not in err
+    assert user.ok("logs", "interrupted") == "begun\ndone\n"
+    user.ok("down", "interrupted", "-y")
+
+
+def test_the_python_client(user: User) -> None:
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples/04-python-client/launch.py")],
+        env=user.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "the sum is 42\njob 1: SUCCEEDED; nodes taken down: True\n", done.stderr
+
+
+def test_the_synchronous_api(user: User) -> None:
+    import subprocess
+
+    program = """
+import skyflow as sky
+task = sky.Task(name="t", run="echo from api")
+job_id, handle = sky.launch(task, cluster_name="api")
+assert (job_id, handle.cluster_name, handle.num_nodes) == (1, "api", 1)
+assert task.best_resources is None
+assert sky.exec(sky.Task(run="exit 4"), "api")[0] == 2
+assert sky.launch(task, "api", dryrun=True) == (None, None)
+assert [row["status"] for row in sky.queue("api")] == ["FAILED", "SUCCEEDED"]
+assert sky.status("api")[0]["status"] == "UP" and sky.status(["nothing"]) == []
+assert sky.tail_logs("api", 1) == 0 and sky.tail_logs("api") == 100
+sky.launch(sky.Task(run="sleep 100"), "api", detach_run=True)
+assert sky.cancel("api", all=True) == [3]
+sky.down("api")
+try:
+    sky.down("api")
+except ValueError as error:
+    print(type(error).__name__, error)
+try:
+    sky.exec("echo x", "api")
+except TypeError as error:
+    print(str(error).splitlines()[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=user.env, capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "from api",
+        "from api",
+        "ClusterDoesNotExist Cluster 'api' does not exist. See: skyflow status",
+        "Expected a sky.Task or sky.Dag but received a string.",
+    ]
+
+
+WRONG = {
+    "unknown cluster": (["exec", "nobody", "true"], 3, "Cluster 'nobody' does not exist"),
+    "down of an unknown cluster": (["down", "nobody", "-y"], 3, "Cluster 'nobody' does not exist"),
+    "logs of an unknown cluster": (["logs", "nobody"], 3, "Nothing is known of a cluster 'nobody'"),
+    "queue of an unknown cluster": (["queue", "nobody"], 3, "does not exist"),
+    "status of an unknown cluster": (["status", "nobody"], 3, "does not exist"),
+    "cancel of nothing": (["cancel", "nobody"], 2, "Say which jobs"),
+    "a bad cluster name": (["launch", "-c", "9lives", "true"], 2, "must start with a letter"),
+    "a missing file": (["launch", "missing.yaml"], 2, "missing.yaml"),
+    "a missing workdir": (["launch", "--workdir", "/nonexistent", "true"], 2, "/nonexistent"),
+    "an absent env": (["launch", "--env", "NOT_SET_ANYWHERE", "true"], 2, "NOT_SET_ANYWHERE"),
+    "a bad flag": (["launch", "--nonsense", "true"], 2, "--nonsense"),
+    "a bad number": (["launch", "--num-nodes", "0", "true"], 2, "num_nodes"),
+    "an unknown cloud": (["launch", "--infra", "moon", "true"], 2, "moon"),
+    "no offer that fits": (["launch", "-c", "big", "--cpus", "100000", "true"], 4, "No offer fits"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG, ids=lambda case: case.replace(" ", "-"))
+def test_wrong_input_is_one_clear_line(user: User, case: str) -> None:
+    words, code, text = WRONG[case]
+    before = user.nodes()
+    done = user.run(*words)
+    assert done.returncode == code, done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("skyflow: Started", "Launching", "  "))]
+    assert len(lines) == 1, done.stderr
+    assert text in lines[0]
+    assert "Traceback" not in done.stderr
+    assert user.nodes() == before
+
+
+def test_wrong_yaml_names_the_line(user: User, tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("name: x\nrun: echo\nnum_nodess: 2\n")
+    done = user.run("launch", "t.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "t.yaml:3" in done.stderr
+    assert "num_nodes" in done.stderr
+
+
+def test_a_temporal_that_does_not_answer(newcomer: User) -> None:
+    done = newcomer.run("status", TEMPORAL_ADDRESS="127.0.0.1:1")
+    assert done.returncode == 5
+    assert len(done.stderr.splitlines()) == 1
+    assert "127.0.0.1:1" in done.stderr
+
+
+def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    someone = User(tmp_path)
+    done = someone.run("status", SKYFLOW_HOME=str(tmp_path / "file"))
+    assert done.returncode == 5
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_store_that_cannot_be_written(user: User, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = user.run("launch", "--workdir", str(tmp_path), "true", SKYFLOW_STORE=f"file://{tmp_path}/file/store")
+    assert done.returncode == 6
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_is_imported_before_it_is_needed(user: User) -> None:
+    program = "import sys, skyflow.cli.app; print([m for m in ('temporalio', 'pydantic', 'asyncssh', 'obstore') if m in sys.modules])"
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout == "[]\n"
+
+
+def test_help_and_version() -> None:
+    someone = User(Path(os.environ.get("HOME", "/")))
+    assert someone.ok("--version").startswith("skyflow 0.")
+    helped = someone.ok("--help")
+    for command in ("launch", "exec", "logs", "queue", "cancel", "status", "down", "server", "worker"):
+        assert command in helped
