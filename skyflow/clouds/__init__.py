@@ -1,1 +1,69 @@
-""""""
+"""The clouds: one module each behind one small Protocol. This is the registry: a cloud is imported when it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import TYPE_CHECKING
+
+from skyflow.errors import NotSupportedError
+
+if TYPE_CHECKING:
+    from skyflow.clouds.protocol import Cloud, CloudAccess
+    from skyflow.settings import Settings
+
+_CLOUDS = {"local": "skyflow.clouds.local.cloud:LocalCloud"}
+"""Name → module and class. An extra of the distribution has the name of its cloud."""
+
+
+def names() -> list[str]:
+    """The names of all clouds that this version knows."""
+    return sorted(_CLOUDS)
+
+
+def get(name: str, settings: Settings) -> Cloud:
+    """The cloud of this name.
+
+    Raises:
+        NotSupportedError: there is no such cloud, or what it needs is not installed.
+    """
+    if name not in _CLOUDS:
+        raise NotSupportedError(
+            f"There is no cloud {name!r} in this version of skyflow; there is {', '.join(names())}."
+        )
+    module, _, cls = _CLOUDS[name].partition(":")
+    try:
+        cloud: type[Cloud] = getattr(importlib.import_module(module), cls)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("skyflow"):
+            raise
+        raise NotSupportedError(
+            f"Cloud {name!r} needs the package {error.name!r}: pip install 'skyflow-orchestrator[{name}]'."
+        ) from error
+    return cloud(settings)
+
+
+async def access(settings: Settings) -> dict[str, CloudAccess]:
+    """Whether each cloud can be used from here, and if not: why, and what to do."""
+    return dict(zip(names(), await asyncio.gather(*(_check(name, settings) for name in names())), strict=True))
+
+
+async def enabled(settings: Settings) -> list[Cloud]:
+    """The clouds that can be used from here."""
+    return [get(name, settings) for name, found in (await access(settings)).items() if found.enabled]
+
+
+async def _check(name: str, settings: Settings) -> CloudAccess:
+    from skyflow.clouds.protocol import CloudAccess  # not at the top: the host of local nodes starts without pydantic
+
+    try:
+        cloud = get(name, settings)
+    except NotSupportedError as error:
+        return CloudAccess(enabled=False, reason=str(error))
+    return await cloud.check()
+
+
+if TYPE_CHECKING:
+    from skyflow.clouds.local.cloud import LocalCloud
+
+    _conforming: list[type[Cloud]] = [LocalCloud]

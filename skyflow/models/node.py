@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 from skyflow.models.wire import Wire
 
@@ -45,6 +46,14 @@ class Node(Wire):
     """Where the other nodes of the cluster reach it."""
     generation: int = 0
     """How often the node of this rank was replaced."""
+
+
+class NodeStatus(Wire):
+    """What the cloud says of one node. It says nothing about whether the node can be reached."""
+
+    node: Node
+    state: Literal["running", "stopped", "gone"]
+    """`gone` is for ever; what is stopped may come back."""
 
 
 class GangRequest(Wire):

@@ -1,0 +1,143 @@
+"""The `local` cloud as the registry knows it: nodes are processes of this host, reached over SSH on loopback."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import sys
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+from skyflow import catalog
+from skyflow.clouds.local.folder import Folder, NodeRecord, NodeSpec
+from skyflow.clouds.local.host_client import ask
+from skyflow.clouds.local.lab import LabConfig
+from skyflow.clouds.protocol import Capabilities, CloudAccess
+from skyflow.errors import NodeUnreachableError, ProvisionError, UsageError
+from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, Offer
+from skyflow.settings import Settings
+
+LIST_SECONDS = 30.0
+CREATE_SECONDS = 60.0
+DELETE_SECONDS = 600.0
+"""Homes may be large."""
+
+
+class LocalCloud:
+    """The nodes of one host and one folder. Safe to make anew for every call."""
+
+    name: ClassVar[str] = "local"
+    capabilities: ClassVar[Capabilities] = Capabilities(spot=True, stop=False, ports=True, host_bound=True)
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = Folder(settings.local_dir)
+
+    @property
+    def host(self) -> str:
+        """See Cloud."""
+        return self._folder.host_id()
+
+    async def check(self) -> CloudAccess:
+        """See Cloud."""
+        if sys.platform not in ("linux", "darwin"):
+            advice = "Use Linux, macOS or WSL."
+            return CloudAccess(enabled=False, reason=f"Local nodes do not work on {sys.platform}.", advice=advice)
+        try:
+            self._folder.create()
+            LabConfig.load(self._folder.config)
+            return CloudAccess(enabled=True, identity=f"{getpass.getuser()}@{self.host}")
+        except OSError as error:
+            reason = f"{self._folder.path} cannot be written: {error.strerror}."
+            return CloudAccess(enabled=False, reason=reason, advice="Point SKYFLOW_HOME at a folder that can be.")
+        except UsageError as error:
+            return CloudAccess(enabled=False, reason=str(error), advice="Correct that file.")
+
+    def offers(self) -> list[Offer]:
+        """See Cloud. Raises UsageError if the laboratory's file is wrong."""
+        return catalog.offers(self.name, LabConfig.load(self._folder.config).rows(), self.host)
+
+    async def create_nodes(self, request: GangRequest) -> list[Node]:
+        """See Cloud."""
+        offer = request.offer
+        if offer.host != self.host:
+            raise ProvisionError(f"This is host {self.host}, not {offer.host}.", scope="cloud", code="OtherHost")
+        lab = LabConfig.load(self._folder.config)
+        if not any(row.zone == offer.zone and row.instance_type == offer.instance_type for row in lab.rows()):
+            raise ProvisionError(
+                f"There is no {offer.instance_type} in zone {offer.zone} any more.", scope="zone", code="UnknownOffer"
+            )
+        delay = lab.delay(offer)
+        question = {
+            "op": "create",
+            "nodes": [asdict(self._spec(request, rank)) for rank in range(request.num_nodes)],
+            "limits": [asdict(limit) for limit in lab.limits(offer)],
+            "delay": delay,
+        }
+        try:
+            answer = await self._ask(question, CREATE_SECONDS + delay)
+        except NodeUnreachableError as error:
+            raise ProvisionError(str(error), scope="cloud", code="HostFailed") from error
+        if refused := answer.get("refused"):
+            raise ProvisionError(refused["message"], scope=refused["scope"], code=refused["code"])
+        return [_node(record) for record in answer["nodes"]]
+
+    async def describe_nodes(self, gang: GangRef) -> list[NodeStatus]:
+        """See Cloud. A node whose server has died is started again first: its disk and its jobs are still there."""
+        answer = await self._ask({"op": "list", "match": self._tags(gang)}, LIST_SECONDS)
+        return [NodeStatus(node=_node(node["record"]), state=node["state"]) for node in answer["nodes"]]
+
+    async def delete_nodes(self, gang: GangRef) -> int:
+        """See Cloud. Returns when all processes of the nodes are gone, and their folders."""
+        answer = await self._ask({"op": "delete", "match": self._tags(gang)}, DELETE_SECONDS)
+        return int(answer["count"])
+
+    async def _ask(self, question: dict[str, Any], timeout: float) -> dict[str, Any]:
+        answer = await ask(self._settings, question, timeout=timeout)
+        if "failed" in answer:
+            raise NodeUnreachableError(f"The host process of local nodes could not do it: {answer['failed']}")
+        return answer
+
+    def _tags(self, gang: GangRef) -> dict[str, str]:
+        if gang.host not in (None, self.host):
+            # An empty answer would say that the nodes are gone.
+            raise NodeUnreachableError(
+                f"The nodes of cluster {gang.cluster!r} are on host {gang.host}; only a worker there can reach them, "
+                f"and this is {self.host}."
+            )
+        tags = {"deployment": gang.deployment, "cluster": gang.cluster, "uid": gang.uid}
+        return tags if gang.launch_id is None else {**tags, "launch_id": gang.launch_id}
+
+    def _spec(self, request: GangRequest, rank: int) -> NodeSpec:
+        token, offer = request.token(rank), request.offer
+        # With the host, so that two folders on one machine never have a node of the same name: it marks processes.
+        digest = hashlib.sha256(f"{self.host}/{token}".encode()).hexdigest()
+        return NodeSpec(
+            id=f"local-{digest[:16]}",
+            token=token,
+            deployment=request.deployment,
+            cluster=request.cluster,
+            uid=request.uid,
+            launch_id=request.launch_id,
+            rank=rank,
+            generation=request.generation,
+            region=offer.region,
+            zone=offer.zone,
+            instance_type=offer.instance_type,
+            use_spot=offer.use_spot,
+            client_key=request.client_key,
+        )
+
+
+def _node(data: dict[str, Any]) -> Node:
+    record = NodeRecord.from_json(data)
+    return Node(
+        id=record.id,
+        rank=record.rank,
+        address=record.address,
+        port=record.port,
+        user=record.user,
+        host_key=record.host_key,
+        internal_ip=record.address,
+        generation=record.generation,
+    )

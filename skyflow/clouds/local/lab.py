@@ -1,0 +1,177 @@
+"""The laboratory: which places, sizes and shortages the `local` cloud has, from its `config.yaml`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from skyflow import catalog
+from skyflow.catalog import Row
+from skyflow.clouds.local.admission import Limit
+from skyflow.clouds.local.folder import write_atomically
+from skyflow.errors import Scope, UsageError
+from skyflow.models.node import Offer
+
+SMALLEST_HOST = 8
+"""CPUs. A host with fewer still offers sizes up to this: sizes are labels, not limits."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class InstanceType(_Part):
+    """A size of node. A label, not a limit."""
+
+    name: str
+    cpus: float = Field(gt=0)
+    memory: float = Field(gt=0)
+    """GiB."""
+    price: float = Field(default=0, ge=0)
+    """US dollars an hour, for the ranking; nobody is billed."""
+    spot_price: float | None = Field(default=0, ge=0)
+    """None: not to be had as spot."""
+
+
+class Rule(_Part):
+    """Which offers a rule is about. What is not given matches everything."""
+
+    region: str | None = None
+    zone: str | None = None
+    instance_type: str | None = None
+    use_spot: bool | None = None
+
+    def match(self) -> dict[str, Any]:
+        """The fields that are given."""
+        return {name: getattr(self, name) for name in Rule.model_fields if getattr(self, name) is not None}
+
+    def covers(self, offer: Offer) -> bool:
+        return all(getattr(offer, name) == value for name, value in self.match().items())
+
+
+class Capacity(Rule):
+    """So many nodes can exist there at the same time."""
+
+    nodes: int = Field(ge=0)
+
+
+class Quota(_Part):
+    """So many nodes can exist in a region at the same time."""
+
+    region: str
+    nodes: int = Field(ge=0)
+
+
+class Stockout(Rule):
+    """Nothing is to be had there."""
+
+    count: int | None = Field(default=None, ge=1)
+    """How often it strikes; None: always. Another `id` begins the count anew."""
+    scope: Scope | None = None
+    """What the refusal rules out; by default the region if only that is given, else the zone."""
+    id: str = ""
+
+    def limit(self) -> Limit:
+        scope = self.scope or ("region" if self.region and not self.zone else "zone")
+        key = "/".join([self.id, *(f"{name}={value}" for name, value in self.match().items()), str(self.count)])
+        return Limit("stockout", key, scope, self.count)
+
+
+class SlowStart(Rule):
+    """Nodes there take this long to start."""
+
+    seconds: float = Field(ge=0)
+
+
+class LabConfig(_Part):
+    """The laboratory. Without a file: one region, two zones, sizes like this host's, and no shortages."""
+
+    regions: dict[str, list[str]] = Field(default_factory=dict)
+    """Region → its zones; none: those of the catalog."""
+    instance_types: list[InstanceType] = Field(default_factory=list)
+    """In every zone; none: those of the catalog, up to the size of this host."""
+    capacity: list[Capacity] = Field(default_factory=list)
+    stockouts: list[Stockout] = Field(default_factory=list)
+    quotas: list[Quota] = Field(default_factory=list)
+    slow_starts: list[SlowStart] = Field(default_factory=list)
+
+    @classmethod
+    def load(cls, path: Path) -> LabConfig:
+        """Reads the file; an absent one is the default.
+
+        Raises:
+            UsageError: it cannot be read, or what it says is wrong.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_bytes()) or {})
+        except FileNotFoundError:
+            return cls()
+        except (OSError, yaml.YAMLError) as error:
+            raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+            raise UsageError(f"{path}: {where}: {first['msg']}; correct it, or remove the file.") from None
+
+    def save(self, path: Path) -> None:
+        """Replaces the file. Takes effect with the next request."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(path, yaml.safe_dump(self.model_dump(exclude_defaults=True), sort_keys=False))
+
+    def rows(self) -> list[Row]:
+        """Every instance type in every zone."""
+        types = self.instance_types or _catalog_types()
+        return [
+            Row(
+                region=region,
+                zone=zone,
+                instance_type=one.name,
+                cpus=one.cpus,
+                memory=one.memory,
+                price=one.price,
+                spot_price=one.spot_price,
+            )
+            for region, zones in (self.regions or _catalog_regions()).items()
+            for zone in zones
+            for one in types
+        ]
+
+    def limits(self, offer: Offer) -> list[Limit]:
+        """What may refuse a node of this offer, in the order in which it is asked."""
+        quotas = [
+            Limit("quota", "", "region", quota.nodes, {"region": quota.region})
+            for quota in self.quotas
+            if quota.region == offer.region
+        ]
+        capacities = [
+            Limit("capacity", "", "zone", rule.nodes, rule.match()) for rule in self.capacity if rule.covers(offer)
+        ]
+        return [rule.limit() for rule in self.stockouts if rule.covers(offer)] + quotas + capacities
+
+    def delay(self, offer: Offer) -> float:
+        """How long a node of this offer takes to start, in seconds."""
+        return max([rule.seconds for rule in self.slow_starts if rule.covers(offer)], default=0)
+
+
+def _catalog_regions() -> dict[str, list[str]]:
+    regions: dict[str, list[str]] = {}
+    for row in catalog.load("local"):
+        zones = regions.setdefault(row.region, [])
+        if row.zone not in zones:
+            zones.append(row.zone)
+    return regions
+
+
+def _catalog_types() -> list[InstanceType]:
+    largest = max(SMALLEST_HOST, os.cpu_count() or 1)
+    return [
+        InstanceType(
+            name=row.instance_type, cpus=row.cpus, memory=row.memory, price=row.price, spot_price=row.spot_price
+        )
+        for row in {row.instance_type: row for row in catalog.load("local")}.values()
+        if row.cpus <= largest
+    ]

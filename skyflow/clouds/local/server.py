@@ -1,0 +1,98 @@
+"""The SSH server of one local node: a process forked from the host, with the node's user, key, home and environment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from skyflow.clouds.local import command
+from skyflow.clouds.local.folder import NodeFolder, NodeRecord, sign
+from skyflow.clouds.local.process import MARKER
+
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def run(record: NodeRecord, folder: NodeFolder, listener: socket.socket, lock: int, ready: Callable[[], None]) -> None:
+    """Serves until SIGTERM. The process becomes the node's: its session, its log, its lock.
+
+    Args:
+        record: what the node is.
+        folder: its folder.
+        listener: bound to the node's address, listening.
+        lock: the node's lock, held.
+        ready: called when it serves.
+    """
+    os.setsid()
+    sign(lock)
+    _redirect(folder.log)
+    os.chdir("/")
+    asyncio.run(_serve(record, folder, listener, ready))
+
+
+def environment(record: NodeRecord, folder: NodeFolder) -> dict[str, str]:
+    """The environment of every command: that of a fresh machine, nothing of the worker's."""
+    return {
+        "HOME": str(folder.home),
+        "USER": record.user,
+        "LOGNAME": record.user,
+        "SHELL": "/bin/bash",
+        "PATH": SYSTEM_PATH,
+        "LANG": "C.UTF-8",
+        "TMPDIR": str(folder.tmp),
+        MARKER: record.id,
+    }
+
+
+class _Login(asyncssh.SSHServer):  # type: ignore[misc]  # asyncssh is not type-checked
+    """Lets in the node's user with the cluster's key, nobody else."""
+
+    def __init__(self, user: str, client_key: str) -> None:
+        self._user = user
+        self._client_key = client_key
+        self._connection: Any = None
+
+    def connection_made(self, connection: Any) -> None:
+        self._connection = connection
+
+    def begin_auth(self, username: str) -> bool:
+        if username == self._user:
+            self._connection.set_authorized_keys(asyncssh.import_authorized_keys(self._client_key))
+        return True
+
+
+async def _serve(record: NodeRecord, folder: NodeFolder, listener: socket.socket, ready: Callable[[], None]) -> None:
+    reaper = command.Reaper()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await asyncssh.listen(
+        sock=listener,
+        config=None,
+        server_host_keys=[str(folder.host_key)],
+        server_factory=partial(_Login, record.user, record.client_key),
+        process_factory=partial(command.serve, reaper=reaper, env=environment(record, folder), cwd=folder.home),
+        encoding=None,
+        allow_pty=False,
+        agent_forwarding=False,
+        x11_forwarding=False,
+        gss_host=None,
+    )
+    ready()
+    await stop.wait()
+    reaper.kill_all()
+
+
+def _redirect(log: Path) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for source, target in ((null, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.close(null)
+    os.close(output)
