@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import activity
 
 from skyflow import clouds
-from skyflow.activities.context import Context, heartbeats
+from skyflow.activities.context import Context
 from skyflow.models.calls import CloudCalls
 from skyflow.models.name import cluster_workflow_id
 from skyflow.models.node import GangRef, GangRequest, Node
@@ -27,11 +27,9 @@ class CloudActivities(CloudCalls):
         await cluster.signal("expect", Expect(uid=request.uid, place=place))
         key = await client_key(self.context.store, request.cluster, request.uid)
         cloud = clouds.get(request.offer.cloud, self.context.settings)
-        async with heartbeats():
-            return await cloud.create_nodes(request.model_copy(update={"client_key": key.public}))
+        return await cloud.create_nodes(request.model_copy(update={"client_key": key.public}))
 
     @activity.defn
     async def delete_nodes(self, gang: GangRef) -> int:
         """See CloudCalls."""
-        async with heartbeats():
-            return await clouds.get(gang.cloud, self.context.settings).delete_nodes(gang)
+        return await clouds.get(gang.cloud, self.context.settings).delete_nodes(gang)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from temporalio import activity
 from temporalio.client import Client
 
 from skyflow import clouds
@@ -47,22 +45,3 @@ class Context:
         found = await clouds.get(gang.cloud, self.settings).describe_nodes(reference)
         alive = {status.node.id for status in found if status.state != "gone"}
         return {node.rank for node in gang.nodes if node.id not in alive}
-
-
-BEAT_SECONDS = 2.0
-
-
-@asynccontextmanager
-async def heartbeats() -> AsyncIterator[None]:
-    """Beats while the body runs, so that a dead worker is noticed and a cancel arrives."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(BEAT_SECONDS)
-
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        task.cancel()

@@ -9,7 +9,7 @@ from typing import TypeVar
 from temporalio import activity
 
 from skyflow import clouds
-from skyflow.activities.context import Context, heartbeats
+from skyflow.activities.context import Context
 from skyflow.errors import NodeUnreachableError
 from skyflow.models.calls import GangStart, NodeCalls, RecordCall, UnitRequest
 from skyflow.models.job import LOST, STOPPED_WITH_GANG, Gang, JobRecord, RankEnd, run_unit
@@ -65,8 +65,7 @@ class NodeActivities(NodeCalls):
         gone = await self.context.gone(gang)
         left = [node for node in gang.nodes if node.rank not in gone]
         sink = LogWriter(self.context.store, gang.cluster, gang.uid)
-        async with heartbeats():
-            codes = await drain(left, await self.context.opener(gang), gang.uid, request.unit, sink)
+        codes = await drain(left, await self.context.opener(gang), gang.uid, request.unit, sink)
         codes |= dict.fromkeys(gone, LOST)
         return [RankEnd(rank=rank, code=code) for rank, code in sorted(codes.items())]
 

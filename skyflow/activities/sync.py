@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from skyflow.activities.context import Context, heartbeats
+from skyflow.activities.context import Context
 from skyflow.errors import UsageError
 from skyflow.models.calls import SyncCalls, SyncReport, SyncRequest
 from skyflow.nodes.sync import sync
@@ -35,6 +35,6 @@ class SyncActivities(SyncCalls):
                 "set SKYFLOW_STORE to the same URL for both."
             )
         connect = await context.opener(gang)
-        async with heartbeats(), connect(gang.nodes[0]) as connection:
+        async with connect(gang.nodes[0]) as connection:
             result = await sync(connection, SnapshotReader(context.store), request.ref, request.target)
         return SyncReport(sent_files=result.sent_files, sent_bytes=result.sent_bytes, deleted=result.deleted)

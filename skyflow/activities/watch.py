@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from skyflow.activities.context import Context, heartbeats
+from skyflow.activities.context import Context
 from skyflow.errors import CommandError
 from skyflow.models.calls import SetupRequest, UnitEvent, WatchCalls, WatchReport, WatchRequest
 from skyflow.models.job import setup_unit
@@ -38,7 +38,7 @@ class WatchActivities(WatchCalls):
         gang, unit = request.gang, setup_unit(request.job_id)
         node = next(node for node in gang.nodes if node.rank == request.rank)
         connect = await self.context.opener(gang)
-        async with heartbeats(), connect(node) as connection:
+        async with connect(node) as connection:
             script = setup_script(
                 request.setup, request.envs, gang, request.rank, task_id=request.task_id, user=request.user
             )

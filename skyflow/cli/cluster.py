@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from skyflow.cli import view
-from skyflow.cli.main import leave
+from skyflow.cli.main import INTERRUPTED, leave
 from skyflow.cli.session import run
 from skyflow.errors import ClusterDoesNotExist, SkyflowError, UsageError
 from skyflow.models.log_line import LineMerger
@@ -62,7 +62,7 @@ def logs(cluster: str, job_id: int | None, follow: bool, rank: int | None) -> No
                     sys.stdout.buffer.write(merger.feed(chunk.unit, chunk.rank, chunk.data))
                     sys.stdout.buffer.flush()
         except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+            return INTERRUPTED
         sys.stdout.buffer.write(merger.flush())
         sys.stdout.buffer.flush()
         job = await client.job(cluster, job["id"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skyflow.cli import view
-from skyflow.cli.main import leave
+from skyflow.cli.main import INTERRUPTED, leave
 from skyflow.cli.session import run
 from skyflow.errors import CommandError, SkyflowError, TemporalUnavailableError
 from skyflow.models.log_line import LineMerger
@@ -82,7 +82,7 @@ async def _show(client: Client, handle: Launch, task: Task, brief: bool = False)
         result = await _follow(handle, task.num_nodes, brief)
     except asyncio.CancelledError:
         view.say(f"\nDetached; it goes on. Come back: skyflow logs {cluster}   Cancel: skyflow cancel {cluster} --all")
-        raise KeyboardInterrupt from None
+        return INTERRUPTED
     except SkyflowError as error:
         if isinstance(error, CommandError) and error.job_id is not None:
             await _status(client)

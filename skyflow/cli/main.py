@@ -20,8 +20,8 @@ def main() -> NoReturn:
     from skyflow.cli.app import app
 
     try:
-        app(standalone_mode=False)
-        code = 0
+        ended = app(standalone_mode=False)
+        code = ended if isinstance(ended, int) else 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
     except KeyboardInterrupt:
@@ -38,16 +38,21 @@ def main() -> NoReturn:
 
 
 def _usage(error: Exception) -> int:
-    """A wrong flag or argument: click's own words, in one line. Anything else is a bug and keeps its traceback."""
-    import click
+    """A wrong flag or argument: the parser's own words, in one line. Anything else is a bug and keeps its traceback."""
+    import typer
 
-    if isinstance(error, click.exceptions.Abort):
+    if isinstance(error, typer.Abort):
         print("skyflow: aborted", file=sys.stderr)
         return INTERRUPTED
-    if not isinstance(error, click.ClickException):
+    # Typer brings its own copy of click, or uses the installed one, by version: its public names lead to the right one.
+    _, usage_error, click_exception, *_ = typer.BadParameter.__mro__
+    if not isinstance(error, click_exception):
         raise error
-    where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "skyflow"
-    print(f"{where}: {error.format_message()} See: {where} --help", file=sys.stderr)
+    if not str(error):  # no command: the help was shown
+        return 2
+    context = getattr(error, "ctx", None) if isinstance(error, usage_error) else None
+    where = context.command_path if context else "skyflow"
+    print(f"{where}: {error.format_message()} See: {where} --help", file=sys.stderr)  # type: ignore[attr-defined]
     return 2
 
 

@@ -14,6 +14,7 @@ from temporalio.worker import Interceptor, Worker
 from skyflow.activities.cloud import CloudActivities
 from skyflow.activities.cluster import ClusterActivities
 from skyflow.activities.context import Context
+from skyflow.activities.heartbeat import HeartbeatInterceptor
 from skyflow.activities.node import NodeActivities
 from skyflow.activities.plan import PlanActivities
 from skyflow.activities.sync import SyncActivities
@@ -71,7 +72,7 @@ def _worker(
         workflows=WORKFLOWS if main else [],
         activities=functions,
         workflow_runner=sandbox(),
-        interceptors=interceptors,
+        interceptors=[HeartbeatInterceptor(), *interceptors],
         max_concurrent_activities=SLOTS[kind],
         max_concurrent_activity_task_polls=4 if kind == "quick" else 2,
         max_cached_workflows=1000 if main else 0,

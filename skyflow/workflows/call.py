@@ -28,11 +28,11 @@ class Limits(TypedDict, total=False):
 
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=300), maximum_interval=timedelta(seconds=15))
 
-HEARTBEAT = timedelta(seconds=10)
-"""After a worker's death, long activities start again this much later."""
+HEARTBEAT = timedelta(seconds=6)
+"""After a worker's death, its activities start again this much later."""
 
 _LIMITS: dict[QueueKind, Limits] = {
-    "quick": Limits(start_to_close_timeout=timedelta(seconds=60)),
+    "quick": Limits(start_to_close_timeout=timedelta(seconds=90), heartbeat_timeout=HEARTBEAT),
     "cloud": Limits(
         start_to_close_timeout=timedelta(minutes=15),
         heartbeat_timeout=HEARTBEAT,

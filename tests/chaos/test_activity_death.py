@@ -1,0 +1,115 @@
+"""The worker is SIGKILLed before and after the effect of every activity that it has: nothing is lost, nothing twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skyflow.worker.worker import activities
+from tests.chaos.conftest import Lab
+from tests.conftest import temporal_binary
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
+
+ACTIVITIES = sorted(
+    function.__temporal_activity_definition.name for group in activities(None).values() for function in group  # type: ignore[arg-type]
+)
+
+TASK = """
+name: once
+num_nodes: 2
+workdir: .
+file_mounts: {{~/mounted.txt: ./input.txt}}
+setup: echo setup >> {counter}/setup-$SKYPILOT_SETUP_NODE_RANK
+run: |
+  echo run >> {counter}/run-$SKYPILOT_NODE_RANK
+  cat input.txt ~/mounted.txt
+  sleep {seconds}
+"""
+
+
+def make_task(folder: Path, seconds: float) -> Path:
+    """A task that counts how often its setup and run are executed."""
+    (folder / "count").mkdir()
+    (folder / "input.txt").write_text("input\n")
+    file = folder / "task.yaml"
+    file.write_text(TASK.format(counter=folder / "count", seconds=seconds))
+    return file
+
+
+def counts(folder: Path) -> dict[str, int]:
+    return {file.name: len(file.read_text().splitlines()) for file in (folder / "count").iterdir()}
+
+
+ONCE = {"setup-0": 1, "setup-1": 1, "run-0": 1, "run-1": 1}
+
+
+def workflow(lab: Lab, *words: str) -> Any:
+    """The `temporal` command, as an administrator uses it."""
+    argv = [temporal_binary(), "workflow", *words, "--address", f"127.0.0.1:{lab.port}", "-o", "json"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
+    return json.loads(done.stdout or "null")
+
+
+def wait_until_it_runs(folder: Path) -> None:
+    deadline = time.monotonic() + 90
+    while not (folder / "count/run-0").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVITIES if name not in ("cancel_units", "count_running")])
+def test_death_around_an_activity_of_a_launch(lab: Lab, tmp_path: Path, name: str) -> None:
+    deaths = [f"{name}.before", f"{name}.after"]
+    lab.fate(*deaths)
+    task = make_task(tmp_path, 12 if name == "find_life" else 2.5)
+    cluster = f"c-{name.replace('_', '-')}"
+    done = lab.run("launch", "-c", cluster, "--down", "-y", task.name, cwd=tmp_path, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("input\n") == 4
+    assert counts(tmp_path) == ONCE
+    assert lab.met(*deaths)
+    lab.wait_for_no_nodes()
+
+
+def test_death_around_a_cancel(lab: Lab, tmp_path: Path) -> None:
+    lab.fate("cancel_units.before", "cancel_units.after")
+    task = make_task(tmp_path, 300)
+    lab.ok("launch", "-c", "c-cancel", "-d", task.name, cwd=tmp_path)
+    wait_until_it_runs(tmp_path)
+    lab.ok("cancel", "c-cancel", "1")
+    assert lab.run("logs", "c-cancel", "1", timeout=120).returncode == 103
+    assert lab.met("cancel_units.before", "cancel_units.after")
+    lab.ok("down", "c-cancel", "-y")
+    lab.wait_for_no_nodes()
+
+
+def test_death_of_the_guardians_look(lab: Lab, tmp_path: Path) -> None:
+    """The cluster's workflow is terminated: its job ends in peace, then its nodes go."""
+    lab.fate("count_running.before", "count_running.after")
+    task = make_task(tmp_path, 5)
+    lab.ok("launch", "-c", "c-guard", "-d", task.name, cwd=tmp_path)
+    wait_until_it_runs(tmp_path)
+    workflow(lab, "terminate", "-w", "cluster/c-guard", "--reason", "test")
+    lab.wait_for_no_nodes(120)
+    assert counts(tmp_path) == ONCE
+    assert lab.met("count_running.before", "count_running.after")
+
+
+def test_death_of_the_server(lab: Lab, tmp_path: Path) -> None:
+    task = make_task(tmp_path, 6)
+    with lab.start("launch", "-c", "c-server", "--down", "-y", "--workdir", str(tmp_path), str(task)) as launching:
+        for _ in range(3):
+            time.sleep(2)  # at no particular moment
+            lab.kill("server", signal.SIGKILL)
+        out, err = launching.communicate(timeout=150)
+    assert launching.returncode == 0, err
+    assert out.count("input\n") == 4
+    assert counts(tmp_path) == ONCE
+    lab.wait_for_no_nodes()
