@@ -1,4 +1,4 @@
-"""The clouds: one module each behind one small Protocol. This is the registry: a cloud is imported when it is asked for."""
+"""The clouds: one module each behind one small Protocol. This registry imports a cloud when it is asked for."""
 
 from __future__ import annotations
 

@@ -158,19 +158,19 @@ class Folder:
             own.unlink()
         return file.read_text().strip()
 
-    def socket(self) -> Path:
-        """Where the host listens: in this folder, or where the host said if that path is too long for a socket."""
+    def socket(self) -> Path | None:
+        """Where the host listens: in this folder, or where the last host said if that path is too long for a socket."""
         own = self.path / "host.sock"
         if len(os.fsencode(own)) <= MAX_SOCKET_PATH:
             return own
         with suppress(FileNotFoundError):
             return Path((self.path / "host.socket-path").read_text())
-        return own
+        return None
 
     def new_socket(self) -> Path:
         """A path on which the host can listen. What was there before is removed."""
         path = self.socket()
-        if len(os.fsencode(path)) > MAX_SOCKET_PATH or (path.parent != self.path and not path.parent.is_dir()):
+        if path is None or not path.parent.is_dir():
             path = Path(tempfile.mkdtemp(prefix="skyflow-", dir="/tmp")) / "host.sock"
             write_atomically(self.path / "host.socket-path", str(path))
         path.unlink(missing_ok=True)

@@ -72,8 +72,9 @@ async def ask(settings: Settings, request: dict[str, Any], *, timeout: float) ->
 async def _connect(folder: Folder) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection to the host, which is started if nobody listens."""
     for attempt in range(int(START_SECONDS / LOOK_SECONDS)):
-        with suppress(FileNotFoundError, ConnectionRefusedError):
-            return await asyncio.open_unix_connection(folder.socket(), limit=MAX_ANSWER)
+        if (path := folder.socket()) is not None:
+            with suppress(FileNotFoundError, ConnectionRefusedError):
+                return await asyncio.open_unix_connection(path, limit=MAX_ANSWER)
         # Not only once: the first may have met the lock of a host that was about to end.
         if attempt % START_EVERY == 0 and holder(folder.lock) is None:
             await _start(folder)
