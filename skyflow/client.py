@@ -154,7 +154,10 @@ class Client:
         stages = request.get("stages")
         if not request["dryrun"]:
             request |= await self._snapshots(task, with_mounts=stages is None)
-        request |= {"task": task.to_yaml_config(), "cluster": cluster, "user": getpass.getuser()}
+        config = task.to_yaml_config()
+        if task.best_resources is not None:  # already planned: nothing else is tried (PARITY E17)
+            config["resources"] = task.best_resources.to_yaml_config()
+        request |= {"task": config, "cluster": cluster, "user": getpass.getuser()}
         kind = "exec" if stages else "launch"
         handle = await self._client.start_workflow(
             "LaunchWorkflow",

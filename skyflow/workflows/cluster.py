@@ -12,6 +12,7 @@ from typing import Any, assert_never
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import SkyflowError
@@ -213,7 +214,9 @@ class ClusterWorkflow:
                     kind="watch",
                     host=request.gang.host,
                 )
-            except SkyflowError as error:
+            except (SkyflowError, ActivityError) as error:
+                if is_cancelled_exception(error):
+                    return  # the cluster closes, or continues as new
                 workflow.logger.warning("the watch failed: %s", error)
                 await workflow.sleep(timedelta(seconds=self.state.check_seconds))
                 continue

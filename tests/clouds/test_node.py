@@ -196,6 +196,13 @@ async def test_deleting_kills_every_process_of_the_node_and_nothing_else(lab: Lo
     assert [path.name for path in lab.folder.nodes.iterdir()] == [other.id]
 
 
+async def test_a_process_that_writes_while_its_node_is_deleted_leaves_nothing(lab: LocalLab, node: Node) -> None:
+    """The folder is renamed before the last process is dead: what that writes under the old name goes too."""
+    await lab.run(node, "setsid sh -c 'while :; do mkdir -p $HOME/again; done' >/dev/null 2>&1 &")
+    assert await lab.cloud.delete_nodes(lab.reference(lab.request())) == 1
+    assert list(lab.folder.nodes.iterdir()) == []
+
+
 async def test_a_slow_start(lab: LocalLab) -> None:
     request = lab.request()
     lab.slow_down(request.offer, 0.3)

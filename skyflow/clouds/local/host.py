@@ -255,7 +255,7 @@ class Host:
             return
 
         def work(ready: Callable[[], None]) -> None:
-            erase(self._folder.deleted(node_id), node_id)
+            erase(self._folder.deleted(node_id), self._folder.node(node_id).path, node_id)
             ready()
 
         self._fork(name, work)

@@ -36,8 +36,13 @@ def marked(node_id: str) -> Iterator[int]:
                 yield int(entry)
 
 
-def erase(folder: NodeFolder, node_id: str) -> None:
+def erase(folder: NodeFolder, remains: Path, node_id: str) -> None:
     """Kills everything on a node, then removes its folder. May be repeated after it died half way.
+
+    Args:
+        folder: of the node, under the name that says it is being deleted.
+        remains: where it was before. A process that still ran when it was renamed may have written there again.
+        node_id: of the node.
 
     Raises:
         TimeoutError: a process cannot be killed.
@@ -53,6 +58,7 @@ def erase(folder: NodeFolder, node_id: str) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         _pause(deadline, node_id)
+    remove(remains)
     remove(folder.path)
 
 
