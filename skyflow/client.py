@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from skyflow.endpoint import Endpoint, is_loopback, resolve
 from skyflow.errors import (
     ClusterDoesNotExist,
+    InvalidTaskError,
     JobDoesNotExist,
     LaunchCancelledError,
     NotSupportedError,
@@ -47,6 +49,9 @@ ASK_SECONDS = 10.0
 """How long one question to the server may take."""
 
 RECONNECT_SECONDS = 0.5
+
+MAX_TASK_BYTES = 64 << 10
+"""Bulk bytes do not go through Temporal: a history keeps the task for as long as it lives."""
 
 
 class Client:
@@ -151,21 +156,26 @@ class Client:
 
     async def _start(self, task: Task, cluster: str, request: dict[str, Any]) -> Launch:
         task.validate()
-        stages = request.get("stages")
-        if not request["dryrun"]:
-            request |= await self._snapshots(task, with_mounts=stages is None)
         config = task.to_yaml_config()
         if task.best_resources is not None:  # already planned: nothing else is tried (PARITY E17)
             config["resources"] = task.best_resources.to_yaml_config()
+        if (size := len(json.dumps(config))) > MAX_TASK_BYTES:
+            raise InvalidTaskError(
+                f"The task is {size >> 10} KiB; {MAX_TASK_BYTES >> 10} at most. Put long scripts into the workdir."
+            )
+        stages = request.get("stages")
         request |= {"task": config, "cluster": cluster, "user": getpass.getuser()}
+        if not request["dryrun"]:
+            request |= await self._snapshots(task, with_mounts=stages is None)
         kind = "exec" if stages else "launch"
-        handle = await self._client.start_workflow(
-            "LaunchWorkflow",
-            request,
-            id=launch_workflow_id(cluster, uuid.uuid4().hex[:12]),
-            task_queue=task_queue("quick"),
-            static_summary=f"{kind} {task.name or 'task'} on {cluster}",
-        )
+        with self._errors():
+            handle = await self._client.start_workflow(
+                "LaunchWorkflow",
+                request,
+                id=launch_workflow_id(cluster, uuid.uuid4().hex[:12]),
+                task_queue=task_queue("quick"),
+                static_summary=f"{kind} {task.name or 'task'} on {cluster}",
+            )
         return Launch(self, handle.id, cluster)
 
     async def _snapshots(self, task: Task, with_mounts: bool) -> dict[str, Any]:
@@ -196,10 +206,11 @@ class Client:
                 with suppress(ClusterDoesNotExist):
                     found.append(await self._cluster(name))
         else:
-            async for execution in self._client.list_workflows(query):
-                view = (await execution.memo()).get("cluster")
-                if view:
-                    found.append(view)
+            with self._errors():
+                async for execution in self._client.list_workflows(query):
+                    view = (await execution.memo()).get("cluster")
+                    if view:
+                        found.append(view)
         return sorted(found, key=lambda view: view["name"])
 
     async def queue(self, cluster_name: str) -> list[dict[str, Any]]:
@@ -222,20 +233,20 @@ class Client:
         open_jobs = [job_id for job_id, row in jobs.items() if row["ended_at"] is None]
         chosen = sorted(open_jobs if job_ids is None else set(job_ids) & set(open_jobs))
         if chosen:
-            handle = self._client.get_workflow_handle(cluster_workflow_id(cluster_name))
-            await handle.signal("cancel", {"jobs": chosen})
+            await self.workflow_signal(cluster_workflow_id(cluster_name), "cancel", {"jobs": chosen})
         return chosen
 
     async def down(self, cluster_name: str) -> int:
         """Takes a cluster down: cancels what runs on it and deletes its nodes. Returns how many nodes there were."""
         await self._cluster(cluster_name)
-        handle = await self._client.start_workflow(
-            "DownWorkflow",
-            {"cluster": cluster_name},
-            id=down_workflow_id(cluster_name, uuid.uuid4().hex[:12]),
-            task_queue=task_queue("quick"),
-            static_summary=f"take {cluster_name} down",
-        )
+        with self._errors():
+            handle = await self._client.start_workflow(
+                "DownWorkflow",
+                {"cluster": cluster_name},
+                id=down_workflow_id(cluster_name, uuid.uuid4().hex[:12]),
+                task_queue=task_queue("quick"),
+                static_summary=f"take {cluster_name} down",
+            )
         return int((await self.workflow_result(handle.id))["deleted"])
 
     async def _cluster(self, name: str) -> dict[str, Any]:
