@@ -218,6 +218,6 @@ def _failure(conn: Connection, done: Completed, what: str) -> SkyflowError:
 
 
 def _said(done: Completed) -> str:
-    """The last line that a command left, which says why it failed."""
+    """The first line that a command complained with."""
     lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return f"status {done.status}" + (f": {lines[-1]}" if lines else "")
+    return f"status {done.status}" + (f": {lines[0]}" if lines else "")

@@ -119,7 +119,7 @@ start() { # SIZE
         rm -f "$dir/script.$$"
         die 75 "the script was cut: $((size)) of $1 bytes arrived"
     fi
-    said=$(own_session sh "$0" "$uid" run "$id" "$dir/script.$$" &)
+    said=$(umask "$mask" && own_session sh "$0" "$uid" run "$id" "$dir/script.$$" &)
     [ -n "$said" ] || die 1 "the unit could not be started"
     echo "$said"
 }

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def tools(kind: str, folder: Path) -> str:
     if kind == "busybox":
         busybox = shutil.which("busybox")
         assert busybox
-        applets = os.popen(f"{busybox} --list").read().split()
+        applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
         for name in applets:
             (folder / name).symlink_to(busybox)
     for name in ["bash"] if kind == "busybox" else [*RUNNER_TOOLS, "perl"]:
@@ -162,8 +163,5 @@ async def _pump(reader: Any, writer: Any) -> None:
         while data := await reader.read(1 << 16):
             writer.write(data)
             await writer.drain()
-    with contextlib.suppress(OSError, asyncssh.Error):
-        if isinstance(writer, asyncio.StreamWriter):
-            writer.close()
-        else:
-            writer.write_eof()
+    if isinstance(writer, asyncio.StreamWriter):  # an end of one output would end the channel for the other
+        writer.close()
