@@ -70,7 +70,8 @@ def wait_until_it_runs(folder: Path) -> None:
 def test_death_around_an_activity_of_a_launch(lab: Lab, tmp_path: Path, name: str) -> None:
     deaths = [f"{name}.before", f"{name}.after"]
     lab.fate(*deaths)
-    task = make_task(tmp_path, 12 if name == "find_life" else 2.5)
+    # These two are for those who have heard nothing for a while, and come again while the job still runs.
+    task = make_task(tmp_path, 20 if name in ("find_life", "list_ended") else 2.5)
     cluster = f"c-{name.replace('_', '-')}"
     done = lab.run("launch", "-c", cluster, "--down", "-y", task.name, cwd=tmp_path, timeout=200)
     assert done.returncode == 0, done.stderr
@@ -106,7 +107,7 @@ def test_death_of_the_guardians_look(lab: Lab, tmp_path: Path) -> None:
 
 def test_death_of_the_server(lab: Lab, tmp_path: Path) -> None:
     task = make_task(tmp_path, 6)
-    with lab.start("launch", "-c", "c-server", "--down", "-y", "--workdir", str(tmp_path), str(task)) as launching:
+    with lab.start("launch", "-c", "c-server", "--down", "-y", task.name, cwd=tmp_path) as launching:
         for _ in range(3):
             time.sleep(2)  # at no particular moment
             lab.kill("server", signal.SIGKILL)

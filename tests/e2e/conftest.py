@@ -55,11 +55,11 @@ class User:
         assert done.returncode == 0, f"skyflow {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, cwd: Path | None = None, **env: str) -> subprocess.Popen[str]:
         """`skyflow …` in the background."""
         return subprocess.Popen(
             [sys.executable, "-m", "skyflow.cli.main", *words],
-            cwd=self.home,
+            cwd=cwd or self.home,
             env={**self.env, **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
