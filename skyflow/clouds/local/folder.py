@@ -1,6 +1,6 @@
 """The folder of local nodes: where everything is, and what is recorded of each node. The only truth about nodes.
 
-host-id  host.lock  host.log  host.sock (or host.socket-path)  config.yaml  stockouts.json
+host-id  host.lock  host.starting  host.log  host.sock (or host.socket-path)  config.yaml  stockouts.json
 nodes/<id>/           node.json  host_key  lock  node.log  home/  tmp/
 nodes/.new-<id>/      a node that is being made
 nodes/.deleted-<id>/  a node that is being deleted

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from skyflow import __version__
-from skyflow.clouds.local.folder import Folder, holder
+from skyflow.clouds.local.folder import Folder, hold, holder
 from skyflow.errors import NodeUnreachableError
 from skyflow.settings import Settings
 
@@ -18,6 +18,7 @@ START_SECONDS = 20.0
 LOOK_SECONDS = 0.02
 """A host takes 0.2 to 0.5 s to start; this is how often it is tried meanwhile."""
 START_EVERY = 50
+"""Looks between two starts."""
 
 MAX_ANSWER = 64 << 20
 
@@ -71,21 +72,29 @@ async def ask(settings: Settings, request: dict[str, Any], *, timeout: float) ->
 
 async def _connect(folder: Folder) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection to the host, which is started if nobody listens."""
-    for attempt in range(int(START_SECONDS / LOOK_SECONDS)):
-        if (path := folder.socket()) is not None:
-            with suppress(FileNotFoundError, ConnectionRefusedError):
-                return await asyncio.open_unix_connection(path, limit=MAX_ANSWER)
-        # Not only once: the first may have met the lock of a host that was about to end.
-        if attempt % START_EVERY == 0 and holder(folder.lock) is None:
-            await _start(folder)
-        await asyncio.sleep(LOOK_SECONDS)
+    starting: int | None = None
+    try:
+        for attempt in range(int(START_SECONDS / LOOK_SECONDS)):
+            if (path := folder.socket()) is not None:
+                with suppress(FileNotFoundError, ConnectionRefusedError):
+                    return await asyncio.open_unix_connection(path, limit=MAX_ANSWER)
+            # Not only once: the first may have met the lock of a host that was about to end.
+            if attempt % START_EVERY == 0 and holder(folder.lock) is None:
+                folder.create()
+                if starting is None:
+                    starting = hold(folder.path / "host.starting")  # whoever else needs it only waits
+                if starting is not None:
+                    await _start(folder)
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        if starting is not None:
+            os.close(starting)
     words = folder.log.read_text(errors="replace").strip().rpartition("\n")[2]
     raise OSError(f"it does not start (its log {folder.log} ends with: {words})")
 
 
 async def _start(folder: Folder) -> None:
     """Starts a host in the background. If one runs already, the second ends by itself."""
-    folder.create()
     env = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("PYTHON")}
     log = os.open(folder.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     argv = [sys.executable, "-m", "skyflow.clouds.local.host", "--home", str(folder.path)]

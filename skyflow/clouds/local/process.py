@@ -22,6 +22,9 @@ KILL_SECONDS = 30.0
 
 LOOK_SECONDS = 0.005
 
+CLEAN_LOOKS = 3
+"""So often nothing must be found: a process has no environment to be found by while it executes a new program."""
+
 
 def marked(node_id: str) -> Iterator[int]:
     """The processes that carry a node's marker, in whatever session they are. Linux only, nothing elsewhere."""
@@ -53,8 +56,11 @@ def erase(folder: NodeFolder, remains: Path, node_id: str) -> None:
         if server:
             _end_server(server)
         _pause(deadline, node_id)
-    while left := list(marked(node_id)):
-        for pid in left:
+    clean = 0
+    while clean < CLEAN_LOOKS:
+        clean += 1
+        for pid in marked(node_id):
+            clean = 0
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         _pause(deadline, node_id)
