@@ -149,7 +149,7 @@ class Client:
         Raises:
             ClusterDoesNotExist: there is no such cluster.
         """
-        await self._cluster(cluster_name)
+        await self._check_exists(cluster_name)
         stages = [stage.name for stage in EXEC_STAGES]
         request = {"down": down, "detach_run": detach_run, "dryrun": dryrun, "stages": stages}
         return await self._start(task, cluster_name, request)
@@ -179,9 +179,9 @@ class Client:
         return Launch(self, handle.id, cluster)
 
     async def _snapshots(self, task: Task, with_mounts: bool) -> dict[str, Any]:
-        from skyflow.store.snapshot import take_snapshot
-
         async def snapshot(source: str) -> str:
+            from skyflow.store.snapshot import take_snapshot
+
             return (await take_snapshot(self.store, Path(source).expanduser(), leave_out=[self.settings.home])).ref
 
         found: dict[str, Any] = {"store": self.settings.store, "file_mounts": {}}
@@ -238,7 +238,7 @@ class Client:
 
     async def down(self, cluster_name: str) -> int:
         """Takes a cluster down: cancels what runs on it and deletes its nodes. Returns how many nodes there were."""
-        await self._cluster(cluster_name)
+        await self._check_exists(cluster_name)
         with self._errors():
             handle = await self._client.start_workflow(
                 "DownWorkflow",
@@ -248,6 +248,15 @@ class Client:
                 static_summary=f"take {cluster_name} down",
             )
         return int((await self.workflow_result(handle.id))["deleted"])
+
+    async def _check_exists(self, name: str) -> None:
+        """Asks the server only, not the cluster itself: that needs no worker, and less time."""
+        handle = self._client.get_workflow_handle(cluster_workflow_id(check_cluster_name(name)))
+        with suppress(_AbsentError), self._errors():
+            description = await handle.describe()
+            if description.status is not None and description.status.name == "RUNNING":
+                return
+        raise ClusterDoesNotExist(f"Cluster {name!r} does not exist. See: skyflow status")
 
     async def _cluster(self, name: str) -> dict[str, Any]:
         return dict(await self._ask_cluster(check_cluster_name(name), "status"))

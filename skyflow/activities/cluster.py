@@ -19,7 +19,7 @@ from temporalio.service import RPCStatusCode
 
 from skyflow.activities.context import Context
 from skyflow.errors import ClusterDoesNotExist, rebuild
-from skyflow.models.calls import AutostopCall, ClusterCalls, JobSubmission, NodesCall, ReleaseCall, ReserveCall
+from skyflow.models.calls import AutostopCall, ClusterCalls, JobSubmission, NodesCall, ReserveCall
 from skyflow.models.cluster import ClusterState
 from skyflow.models.name import cluster_workflow_id, task_queue
 from skyflow.models.operation import Reservation
@@ -68,14 +68,6 @@ class ClusterActivities(ClusterCalls):
     async def report_nodes(self, call: NodesCall) -> None:
         """See ClusterCalls."""
         await self._update(call.cluster, "report", call.report)
-
-    @activity.defn
-    async def release_cluster(self, call: ReleaseCall) -> None:
-        """See ClusterCalls. A cluster whose workflow is gone holds nothing any more."""
-        try:
-            await self._update(call.cluster, "release", call.release)
-        except ClusterDoesNotExist:
-            activity.logger.info("cluster %s is gone: nothing to release", call.cluster)
 
     @activity.defn
     async def set_autostop(self, call: AutostopCall) -> None:

@@ -7,10 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 
 def say(text: str = "") -> None:
     """One line to the user."""
@@ -19,6 +15,10 @@ def say(text: str = "") -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False) -> None:
     """Prints a table. On a pipe, the lines are not cut."""
+    from rich import box  # here, because a command that prints no table should not pay for it
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console(stderr=to_stderr, highlight=False)
     if not console.is_terminal:
         console = Console(stderr=to_stderr, highlight=False, width=200)

@@ -15,7 +15,6 @@ from skyflow.models.node import GangRef, GangRequest, Node
 from skyflow.models.operation import (
     AutostopSetting,
     NodesReport,
-    Release,
     Reservation,
     Reserve,
     Submission,
@@ -117,10 +116,6 @@ class NodesCall(ClusterMessage):
     report: NodesReport
 
 
-class ReleaseCall(ClusterMessage):
-    release: Release
-
-
 class AutostopCall(ClusterMessage):
     setting: AutostopSetting
 
@@ -145,11 +140,6 @@ class ClusterCalls:
     @activity.defn
     async def report_nodes(self, call: NodesCall) -> None:
         """Named by the caller's workflow id and the life of the cluster."""
-        raise NotImplementedError
-
-    @activity.defn
-    async def release_cluster(self, call: ReleaseCall) -> None:
-        """Releasing what is not held does nothing."""
         raise NotImplementedError
 
     @activity.defn

@@ -37,7 +37,6 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
         "quick": [
             cluster.reserve_cluster,
             cluster.report_nodes,
-            cluster.release_cluster,
             cluster.set_autostop,
             cluster.submit_job,
             cluster.describe_workflows,

@@ -328,10 +328,9 @@ class ClusterWorkflow:
         self._do(self.state.report_nodes(report, self._now()))
         await workflow.wait_condition(lambda: self.state.guarded)
 
-    @workflow.update
+    @workflow.signal
     async def release(self, release: Release) -> None:
         """An operation is over."""
-        self.updates += 1
         self._do(self.state.release(release, self._now(), self._next_uid()))
 
     @workflow.update

@@ -9,11 +9,12 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import SkyflowError, UsageError
-    from skyflow.models.calls import CloudCalls, ClusterCalls, ReleaseCall, ReserveCall
+    from skyflow.models.calls import CloudCalls, ClusterCalls, ReserveCall
+    from skyflow.models.name import cluster_workflow_id
     from skyflow.models.node import GangRef
     from skyflow.models.operation import Release, Reservation, Reserve
     from skyflow.models.wire import Wire
-    from skyflow.workflows.call import call, wait_for
+    from skyflow.workflows.call import call, signal, wait_for
 
 PATIENCE = 30.0
 """Seconds that running jobs get to stop before their nodes are deleted under them."""
@@ -67,11 +68,7 @@ class DownWorkflow:
                 kind="cloud",
                 host=place.host,
             )
-        await call(
-            ClusterCalls.release_cluster,
-            ReleaseCall(cluster=cluster, release=Release(workflow_id=me, nodes_deleted=True)),
-            "report to the cluster",
-        )
+        await signal(cluster_workflow_id(cluster), "release", Release(workflow_id=me, nodes_deleted=True))
         return deleted
 
     @workflow.signal

@@ -23,7 +23,6 @@ with workflow.unsafe.imports_passed_through():
         ClusterCalls,
         JobSubmission,
         NodeCalls,
-        ReleaseCall,
         ReserveCall,
         SetupRequest,
         SyncCalls,
@@ -383,8 +382,7 @@ class LaunchWorkflow:
         await call(ClusterCalls.set_autostop, request, summary)
 
     async def _release(self, release: Release) -> None:
-        request = ReleaseCall(cluster=self.cluster, release=release)
-        await call(ClusterCalls.release_cluster, request, "give the cluster back")
+        await signal(cluster_workflow_id(self.cluster), "release", release)
 
     async def _describe(self, ids: list[str]) -> dict[str, str]:
         return await call(ClusterCalls.describe_workflows, ids, "is everybody there?")

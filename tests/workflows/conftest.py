@@ -171,7 +171,7 @@ class Clusters(ClusterActivities):
         await self._update(call.cluster, "submit_job", call.submission.model_copy(update={"spec": "key"}))
 
     def activities(self) -> list[Any]:
-        names = ["reserve_cluster", "report_nodes", "release_cluster", "set_autostop", "submit_job"]
+        names = ["reserve_cluster", "report_nodes", "set_autostop", "submit_job"]
         return [getattr(self, name) for name in [*names, "describe_workflows", "find_life"]]
 
 
