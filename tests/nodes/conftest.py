@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -79,11 +80,28 @@ class Gate:
 
     async def open(self) -> None:
         """Lets one `read <PATH` go on."""
-        await asyncio.to_thread(self._path.write_text, "go\n")
+        opened: list[int] = []
 
-    async def passed(self) -> str:
+        def reader_is_there() -> bool:
+            with contextlib.suppress(OSError):
+                opened.append(os.open(self._path, os.O_WRONLY | os.O_NONBLOCK))
+            return bool(opened)
+
+        await until(reader_is_there)
+        os.write(opened[0], b"go\n")
+        os.close(opened[0])
+
+    async def passed(self) -> None:
         """Waits for one `echo … >PATH`."""
-        return (await asyncio.to_thread(self._path.read_text)).strip()
+        reader = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
+
+        def something_came() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                return bool(os.read(reader, 100))
+            return False
+
+        await until(something_came)
+        os.close(reader)
 
 
 async def until(condition: Callable[[], bool]) -> None:
