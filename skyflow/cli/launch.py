@@ -85,7 +85,7 @@ async def _show(client: Client, handle: Launch, task: Task, brief: bool = False)
         return INTERRUPTED
     except SkyflowError as error:
         if isinstance(error, CommandError) and error.job_id is not None:
-            await _status(client)
+            await _status(client, cluster)
         raise
     if result["plan"]:
         view.plan(result["plan"], task.num_nodes)
@@ -94,7 +94,7 @@ async def _show(client: Client, handle: Launch, task: Task, brief: bool = False)
     if result["job_id"] is not None:
         _say_job(result)
     if not brief:
-        await _status(client, gone=cluster if result["down"] else None)
+        await _status(client, cluster)
     _hints(result)
     status = result["status"]
     return EXIT_CODES.get(status, 0 if status == "PENDING" else 100)
@@ -156,9 +156,10 @@ def _say_job(result: dict[str, Any]) -> None:
     view.say(f"{line}: {result['reason']}" if result["reason"] else f"{line}.")
 
 
-async def _status(client: Client, gone: str | None = None) -> None:
-    """After a launch, the clusters are shown (PARITY E29). The list may not know yet that one is gone."""
-    views = [found for found in await client.status() if found["name"] != gone]
+async def _status(client: Client, cluster: str) -> None:
+    """After a launch, the clusters are shown (PARITY E29). The list may lag behind, so this one is asked itself."""
+    others = [found for found in await client.status() if found["name"] != cluster]
+    views = sorted(others + await client.status([cluster]), key=lambda found: str(found["name"]))
     if views:
         view.say()
         view.clusters(views, to_stderr=True)
