@@ -52,6 +52,27 @@ def test_a_workdir_is_synced_and_exec_sends_what_changed(user: User, tmp_path: P
     user.ok("down", "work", "-y")
 
 
+def test_the_workdir_example(user: User) -> None:
+    folder = ROOT / "examples/03-workdir"
+    out = user.ok("launch", "-c", "example3", "--down", "task.yaml", cwd=folder)
+    assert "mean" in out
+    assert "example3" not in user.ok("status")
+
+
+def test_e17_a_planned_task_is_launched_on_its_plan(user: User) -> None:
+    program = """
+import skyflow as sky
+task = sky.Task(run="echo planned")
+task.best_resources = sky.Resources(infra="local/local/local-b", instance_type="local-2x4")
+job, handle = sky.launch(task, cluster_name="planned", down=True)
+print(handle.launched_resources["zone"], handle.launched_resources["instance_type"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=user.env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "planned\nlocal-b local-2x4\n", done.stderr
+
+
 def test_file_mounts_setup_envs_and_down(user: User, tmp_path: Path) -> None:
     (tmp_path / "conf.ini").write_text("a=1\n")
     (tmp_path / "task.yaml").write_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -38,6 +39,17 @@ async def status_of(client: Client, workflow_id: str) -> WorkflowExecutionStatus
 
 async def closed(client: Client, workflow_id: str) -> bool:
     return await status_of(client, workflow_id) is not WorkflowExecutionStatus.RUNNING
+
+
+async def stages_in_history(handle: WorkflowHandle[Any, Any]) -> list[str]:
+    """The stages as the Web UI shows them: the first words of the activities' summaries, in order."""
+    found: list[str] = []
+    for event in (await handle.fetch_history()).events:
+        summary = json.loads(event.user_metadata.summary.data or '""')
+        stage = summary.partition(" · ")[0]
+        if event.HasField("activity_task_scheduled_event_attributes") and stage.isupper() and stage not in found:
+            found.append(stage)
+    return found
 
 
 TASK = {"name": "train", "run": "true", "setup": "true"}
