@@ -93,8 +93,8 @@ class Shipment:
                     await self._room.wait()
 
     async def _take(self, reading: asyncio.Task[None], stored: int) -> bytes:
-        """All that waits, but nothing from beyond the end of the log; empty if only the end became known."""
-        while not self._waiting and (self._size is None or stored < self._size):
+        """What waits, but nothing from beyond the end of the log. Once that is known, only in pieces worth a write."""
+        while len(self._waiting) < (1 if self._size is None else min(FULL, self._size - stored)):
             self._changed.clear()
             if reading.done():
                 reading.result()
