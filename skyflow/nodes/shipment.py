@@ -99,7 +99,7 @@ class Shipment:
             if reading.done():
                 reading.result()
             await self._changed.wait()
-        data = bytes(self._waiting if self._size is None else self._waiting[: self._size - stored])
+        data = bytes(self._waiting if self._size is None else self._waiting[: max(0, self._size - stored)])
         self._waiting.clear()
         self._room.set()
         if self._size is None:
