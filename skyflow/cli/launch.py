@@ -103,7 +103,7 @@ async def _show(client: Client, handle: Launch, task: Task, brief: bool = False)
 async def _follow(handle: Launch, num_nodes: int, brief: bool) -> dict[str, Any]:
     """Shows stages and output until the launch ends; returns its result."""
     result = asyncio.ensure_future(handle.result())
-    watching = asyncio.ensure_future(_stages(handle)) if not brief else None
+    watching = asyncio.ensure_future(_stages(handle, brief))
     merger = LineMerger(num_nodes)
     try:
         async for chunk in handle.output(result):
@@ -111,15 +111,15 @@ async def _follow(handle: Launch, num_nodes: int, brief: bool) -> dict[str, Any]
         _write(merger.flush())
         return await result
     finally:
-        for task in (result, watching):
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*(task for task in (result, watching) if task), return_exceptions=True)
+        result.cancel()
+        watching.cancel()
+        await asyncio.gather(result, watching, return_exceptions=True)
 
 
-async def _stages(handle: Launch) -> None:
-    """One line for each stage as it begins, and for each place that did not work."""
+async def _stages(handle: Launch, brief: bool) -> None:
+    """One line for each stage as it begins, and for what went wrong or is waited for; if brief, only for the latter."""
     said: set[str] = set()
+    await asyncio.sleep(1 if brief else 0)
     while True:
         try:
             progress = await handle.progress()
@@ -129,7 +129,7 @@ async def _stages(handle: Launch) -> None:
                 view.say(f"skyflow: {error} Waiting.")
             await asyncio.sleep(1)
             continue
-        lines = [f"  {stage['name']}" for stage in progress["stages"]]
+        lines = [] if brief else [f"  {stage['name']}" for stage in progress["stages"]]
         lines += [
             f"  PROVISION   {attempt['place']} {attempt['instance_type']}: {attempt['error']}"
             for attempt in progress["attempts"]
