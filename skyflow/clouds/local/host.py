@@ -333,8 +333,11 @@ def _matching(records: Iterable[NodeRecord], match: dict[str, Any]) -> Iterable[
 
 def _run_child(work: Callable[[Callable[[], None]], None], report: int) -> None:
     """Does the work of a forked child, says how it went, and ends the process."""
-    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)  # or every command on a node would inherit that they are ignored
+    for number in signal.valid_signals():
+        # Whatever the host, or who started it, ignores, every command on a node would inherit. SIGPIPE and SIGXFSZ are
+        # Python's own: it gives them back to the commands that it starts.
+        if signal.getsignal(number) is signal.SIG_IGN and number not in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
 
     reported = False
 
