@@ -53,7 +53,8 @@ async def test_the_environment_is_that_of_a_fresh_machine(
 async def test_a_command_inherits_no_descriptors_and_no_ignored_signals(lab: LocalLab, node: Node) -> None:
     assert (await lab.run(node, "ls /proc/self/fd")).stdout.split() == [b"0", b"1", b"2", b"3"]  # 3 is the listing's
     ignored = (await lab.run(node, "grep SigIgn /proc/self/status")).stdout.split()[1]
-    assert int(ignored, 16) == 0
+    own = 0b11 << 31  # signals 32 and 33 are the C library's: no program can say what becomes of them
+    assert int(ignored, 16) & ~own == 0
 
 
 async def test_the_ssh_command_works(lab: LocalLab, node: Node, tmp_path: Path) -> None:
