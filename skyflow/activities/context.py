@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from temporalio.client import Client
 
 from skyflow import clouds
+from skyflow.errors import NodeLostError, NodeUnreachableError
 from skyflow.models.job import Gang
 from skyflow.models.node import GangRef, Node
 from skyflow.nodes.connection import Connection, Connections
@@ -36,6 +37,22 @@ class Context:
         """Opens the way to the nodes of a gang, with its cluster's key."""
         key = await client_key(self.store, gang.cluster, gang.uid)
         return lambda node: self.connections.connect(node, key.private)
+
+    async def sure_opener(self, gang: Gang) -> Connect:
+        """As `opener`, but a node that cannot be reached because it is gone raises NodeLostError: no more tries."""
+        opener = await self.opener(gang)
+
+        @asynccontextmanager
+        async def connect(node: Node) -> AsyncIterator[Connection]:
+            try:
+                async with opener(node) as connection:
+                    yield connection
+            except NodeUnreachableError as error:
+                if node.rank not in await self.gone(gang):
+                    raise
+                raise NodeLostError(f"Node {node.rank} of cluster {gang.cluster!r} is gone.") from error
+
+        return connect
 
     async def gone(self, gang: Gang) -> set[int]:
         """Ranks whose nodes are gone. Only the cloud knows that; that a node is silent says nothing."""

@@ -109,7 +109,7 @@ class NodeActivities(NodeCalls):
             await self._on_all(gang, nothing)
 
     async def _on_all(self, gang: Gang, work: Callable[[Connection], Awaitable[T]]) -> list[T]:
-        connect = await self.context.opener(gang)
+        connect = await self.context.sure_opener(gang)
 
         async def one(node: Node) -> T:
             async with connect(node) as connection:

@@ -34,7 +34,7 @@ class SyncActivities(SyncCalls):
                 f"The client's store is {request.store}, this worker's is {context.settings.store}: "
                 "set SKYFLOW_STORE to the same URL for both."
             )
-        connect = await context.opener(gang)
+        connect = await context.sure_opener(gang)
         async with connect(gang.nodes[0]) as connection:
             result = await sync(connection, SnapshotReader(context.store), request.ref, request.target)
         return SyncReport(sent_files=result.sent_files, sent_bytes=result.sent_bytes, deleted=result.deleted)

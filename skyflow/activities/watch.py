@@ -37,7 +37,7 @@ class WatchActivities(WatchCalls):
         """See WatchCalls."""
         gang, unit = request.gang, setup_unit(request.job_id)
         node = next(node for node in gang.nodes if node.rank == request.rank)
-        connect = await self.context.opener(gang)
+        connect = await self.context.sure_opener(gang)
         async with connect(node) as connection:
             script = setup_script(
                 request.setup, request.envs, gang, request.rank, task_id=request.task_id, user=request.user

@@ -244,9 +244,11 @@ class ClusterWorkflow:
             [*jobs, *operations, *([guard] if state.guarded else [])],
             "is everybody there?",
         )
-        gone = [workflow_id for workflow_id, status in statuses.items() if status not in ("RUNNING", "COMPLETED")]
+        gone = [workflow_id for workflow_id, status in statuses.items() if status != "RUNNING"]
         for workflow_id in gone:
-            if workflow_id in jobs:
+            # A job that completed has told its end; an operation that completed has released, unless a late retry of
+            # its reservation came after that.
+            if workflow_id in jobs and statuses[workflow_id] != "COMPLETED":
                 await self._bury_job(jobs[workflow_id])
             elif workflow_id in operations:
                 await self._bury_operation(operations[workflow_id])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,24 @@ def test_detach_cancel_and_logs(user: User) -> None:
         assert following.wait(30) == 103
     assert "CANCELLED" in user.ok("queue", "detached")
     user.ok("down", "detached", "-y")
+
+
+def test_a_node_that_is_gone_ends_its_job_and_stops_the_gang(user: User) -> None:
+    before = set(user.nodes())
+    user.ok("launch", "-c", "lossy", "-d", "--num-nodes", "2", "echo begun; sleep 300")
+    gone, left = (home.parent for home in sorted(set(user.nodes()) - before))
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"SKYFLOW_NODE={gone.name}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
+        except OSError:
+            continue
+    os.kill(int((gone / "lock").read_text()), signal.SIGKILL)
+    shutil.rmtree(gone)
+    assert user.run("logs", "lossy").returncode == 100
+    assert "was lost" in user.ok("queue", "lossy")
+    assert left.exists()
+    assert "1 node(s) deleted" in user.run("down", "lossy", "-y").stderr
 
 
 def test_ctrl_c_detaches_and_says_how_to_come_back(user: User) -> None:
