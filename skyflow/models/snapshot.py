@@ -12,6 +12,8 @@ EntryKind = Literal["f", "d", "l"]
 """A regular file, a folder, a symbolic link."""
 
 MANIFEST_VERSION = 1
+PLACE = 7
+"""Where, in an entry, that begins which says where its bytes are."""
 LAST_TAR_SECOND = 0o77777777777
 """The latest time that a tar header can hold (in the year 2242)."""
 
@@ -60,23 +62,33 @@ class Manifest:
     entries: tuple[Entry, ...]
 
     @cached_property
+    def _contents(self) -> bytes:
+        """What the snapshot holds, and not where its bytes are."""
+        rows = [entry[:PLACE] for entry in self.entries]
+        contents = {"version": MANIFEST_VERSION, "kind": self.kind, "entries": rows}
+        return json.dumps(contents, separators=(",", ":")).encode()
+
+    @cached_property
     def digest(self) -> str:
-        """Of what the snapshot holds, and not of where its bytes are: the same tree has the same digest."""
-        rows = [entry[:7] for entry in self.entries]
-        return hashlib.sha256(json.dumps([MANIFEST_VERSION, self.kind, rows]).encode()).hexdigest()
+        """Of what the snapshot holds: the same tree has the same digest."""
+        return hashlib.sha256(self._contents).hexdigest()
 
     def encode(self) -> bytes:
-        return json.dumps(
-            {"version": MANIFEST_VERSION, "kind": self.kind, "entries": self.entries}, separators=(",", ":")
-        ).encode()
+        """Two lines of JSON: what the snapshot holds (the digest is of this line), and where the bytes are."""
+        places = [entry[PLACE:] for entry in self.entries]
+        return self._contents + b"\n" + json.dumps(places, separators=(",", ":")).encode()
 
     @classmethod
-    def decode(cls, data: bytes) -> Manifest:
-        """Raises ValueError (or KeyError, TypeError) if these are not the bytes of a manifest of this version."""
-        raw = json.loads(data)
+    def decode(cls, data: bytes, digest: str) -> Manifest:
+        """Raises ValueError (or KeyError, TypeError) if these are not the bytes of a manifest with this digest."""
+        contents, _, places = data.partition(b"\n")
+        if hashlib.sha256(contents).hexdigest() != digest:
+            raise ValueError("the manifest is damaged")
+        raw = json.loads(contents)
         if raw["version"] != MANIFEST_VERSION:
             raise ValueError(f"manifest version {raw['version']} is unknown")
-        return cls(raw["kind"], tuple(Entry._make(row) for row in raw["entries"]))
+        rows = zip(raw["entries"], json.loads(places), strict=True)
+        return cls(raw["kind"], tuple(Entry(*row, *place) for row, place in rows))
 
 
 def name_bytes(name: str) -> bytes:

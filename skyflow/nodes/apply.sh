@@ -1,9 +1,10 @@
 #!/bin/sh
 # The node's half of a sync: says what is there, and puts a staged tree into place.
 #
-#   apply.sh list KEY KIND TARGET               prints what we put there earlier, and what `stat` says of it now
-#   apply.sh apply KEY KIND TARGET GENERATION   reads a tar stream (see sync.py) and makes it so
+#   apply.sh list KEY KIND TARGET                    prints what we put there earlier, and what `stat` says of it now
+#   apply.sh apply KEY KIND TARGET GENERATION CODEC  reads a tar stream (see sync.py) and makes it so
 #
+# CODEC is plain, or zstd if `list` said that this node has it.
 # KEY names the target's own state, ~/.skyflow/sync/KEY. KIND is d (the target is a folder) or f (a file in its folder).
 # The state is one file, `list`, that is replaced by rename:
 #   skyflow-sync 1 GENERATION KIND BYTES MORE   lengths of the two parts that follow
@@ -41,6 +42,7 @@ each() { # LIST COMMAND...: runs the command on the paths of a list of the stage
 }
 
 print_list() {
+  if command -v zstd >/dev/null; then echo zstd; else echo plain; fi
   [ -f "$state/list" ] || exit 0
   read -r header <"$state/list"
   # shellcheck disable=SC2086
@@ -80,13 +82,19 @@ make_stage() {
   trap 'rm -rf -- "$stage"' EXIT
 }
 
-unpack() {
-  said=$(tar -xpf - -C "$stage" 2>&1) || fail "$(printf '%s\n' "$said" | head -n 1)" # the last words are about it all
+unpack() { # CODEC
+  decode='zstd -dcq'
+  [ "$1" = zstd ] || decode=cat
+  said=$({ $decode | tar -xpof - -C "$stage"; } 2>&1) || fail "$(printf '%s\n' "$said" | head -n 1)" # the last words are about it all
   [ -f "$stage/end" ] || exit 4
 }
 
-# Every path below the root that the stage holds, by rename: at any moment it is the old one or the new one.
+# Every path below the root that the stage holds, by rename: at any moment it is the old one or the new one. What is not
+# there yet goes as a whole.
 switch() {
+  try in_stage -mindepth 1 -maxdepth 1 -exec sh "$0" graft "$there" {} +
+  try in_stage -type d -exec sh "$0" clear-folders "$there" {} +
+  try in_stage ! -type d -exec sh "$0" clear-files "$there" {} +
   case $(cp --version 2>/dev/null) in
     *GNU*) cp -RPlf -- "$stage/tree/." . 2>/dev/null && return ;; # a link and a rename each, in one process
   esac
@@ -97,13 +105,13 @@ in_stage() { # ARGUMENTS of find
   (cd -- "$stage/tree" && find . "$@")
 }
 
-apply() { # GENERATION
+apply() { # GENERATION CODEC
   umask 077
   try mkdir -p -- "$state"
   umask 022
   make_root
   make_stage
-  unpack
+  unpack "$2"
   # One apply at a time; the kernel lets go of the lock if this dies. Where there is no flock (a busybox built without
   # it), syncs of different snapshots to one target in the same moment can mix.
   exec 9>"$state/lock"
@@ -117,8 +125,6 @@ apply() { # GENERATION
   each unlock chmod u+rwx --
   each remove rm -f --
   [ ! -s "$stage/rmdir" ] || xargs -0 -r rmdir -- <"$stage/rmdir" 2>/dev/null || : # what is not ours keeps its folder
-  try in_stage -type d -exec sh "$0" clear-folders "$there" {} +
-  try in_stage ! -type d -exec sh "$0" clear-files "$there" {} +
   switch
   for list in "$stage"/mode.*; do
     [ ! -f "$list" ] || each "${list##*/}" chmod "${list##*.}" --
@@ -133,8 +139,17 @@ case $1 in
     locate "$kind" "$target"
     case $verb in
       list) print_list ;;
-      apply) apply "$5" ;;
+      apply) apply "$5" "$6" ;;
     esac
+    ;;
+  graft) # THERE PATH...: what has nothing in its place
+    there=$2
+    shift 2
+    for path; do
+      shift
+      [ -e "$there/$path" ] || [ -L "$there/$path" ] || set -- "$@" "$path"
+    done
+    [ $# = 0 ] || exec mv -f -- "$@" "$there/"
     ;;
   clear-folders) # THERE PATH...: whatever is in the place of a folder and is none
     there=$2

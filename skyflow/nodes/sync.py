@@ -1,26 +1,32 @@
-"""The sync: makes a folder (or file) of a node what a snapshot says, and sends only what the node does not have.
+"""The sync: makes a folder (or file) of nodes what a snapshot says, and sends only what they do not have.
 
 Two round trips: `apply.sh list` says what an earlier sync of ours put there and what is there now; `apply.sh apply`
 takes one tar stream with all that is missing, stages it, and switches to it file by file. If it dies at any point,
 running it again ends right: before the first change the node's list says of every path all that it could be by then.
+
+Nodes that say the same get the same stream, which is read from the store once, and compressed if they have zstd.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import posixpath
 import re
 import shlex
-import tarfile
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import zstandard
 
 from skyflow.errors import InvalidTaskError, NodeUnreachableError, SkyflowError
 from skyflow.models.snapshot import Entry, EntryKind, Manifest, name_bytes, name_text
+from skyflow.nodes import tar
+from skyflow.nodes.broadcast import Broadcast
 
 SCRIPT = Path(__file__).with_name("apply.sh")
 LIST_SECONDS = 120.0
@@ -35,6 +41,7 @@ STALE, CUT, FAILED = 3, 4, 5
 """Exit codes of apply.sh."""
 
 _STAT_LINE = re.compile(rb"([0-9a-f]+) (\d+) (-?\d+) \./(.*?)//\n", re.DOTALL)
+T = TypeVar("T")
 _KINDS: dict[int, EntryKind] = {0o100000: "f", 0o040000: "d", 0o120000: "l"}
 
 Progress = Callable[[int, int], None]
@@ -86,10 +93,29 @@ class _Seen(NamedTuple):
     mtime: int
 
 
+@dataclass
+class _Meter:
+    """Counts the bytes of all streams of a sync."""
+
+    progress: Progress | None
+    sent: int = 0
+    total: int = 0
+
+    def expect(self, size: int) -> None:
+        self.total += size
+
+    def add(self, size: int) -> None:
+        self.sent += size
+        if self.progress:
+            self.progress(self.sent, self.total)
+
+
 @dataclass(frozen=True)
 class _There:
     """What earlier syncs put on the node, and what became of it."""
 
+    zstd: bool = False
+    """Whether the node can read it."""
     generation: str = "none"
     kind: str = ""
     recorded: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -118,21 +144,32 @@ class _Plan:
 async def sync(
     conn: Connection, reader: Reader, ref: str, target: str, *, progress: Progress | None = None
 ) -> SyncResult:
-    """Makes a target on a node what a snapshot says.
+    """`sync_all` of one node."""
+    (result,) = await sync_all([conn], reader, ref, target, progress=progress)
+    return result
+
+
+async def sync_all(
+    conns: Sequence[Connection], reader: Reader, ref: str, target: str, *, progress: Progress | None = None
+) -> list[SyncResult]:
+    """Makes a target on nodes what a snapshot says.
 
     What an earlier sync put there and the snapshot does not have is removed, unless it was changed there; everything
     else that is there stays. May run at any time, any number of times, also beside another one.
 
     Args:
-        conn: to the node.
+        conns: to the nodes, which are different ones.
         reader: of the store that has the snapshot.
         ref: of the snapshot.
         target: absolute, `~/…`, or relative to `~/sky_workdir`. A snapshot of a file lands as this file.
-        progress: is called as bytes are handed to the connection.
+        progress: is called as bytes are handed to the connections.
+
+    Returns:
+        What was done to each, in their order.
 
     Raises:
-        SkyflowError: the node refuses (rights, disk, a folder in the way), with its reason.
-        NodeUnreachableError: the connection broke; run it again.
+        SkyflowError: a node refuses (rights, disk, a folder in the way), with its reason.
+        NodeUnreachableError: a connection broke; run it again.
     """
     target = posixpath.normpath(target)
     manifest = await reader.manifest(ref)
@@ -140,46 +177,90 @@ async def sync(
         if target in ("~", ".", "/"):
             raise InvalidTaskError(f"The target {target} is a folder, but its source is a file; name the file.")
         manifest = Manifest("f", tuple(entry._replace(path=posixpath.basename(target)) for entry in manifest.entries))
+    results: dict[int, SyncResult] = {}
+    meter = _Meter(progress)
     for _ in range(ATTEMPTS):
-        there = await _list(conn, target)
-        if there.recorded and there.kind != manifest.kind:  # a file became a folder: first remove what was there
-            await _apply(conn, reader, target, there, Manifest("f" if manifest.kind == "d" else "d", ()), None)
-            continue
-        result = await _apply(conn, reader, target, there, manifest, progress)
-        if result is not None:
-            return result
+        left = [number for number in range(len(conns)) if number not in results]
+        if not left:
+            return [results[number] for number in range(len(conns))]
+        answers = await _all([_list(conns[number], target) for number in left])
+        groups = {answer: [n for n, other in zip(left, answers, strict=True) if other == answer] for answer in answers}
+        done = await _all(
+            [
+                _apply([conns[number] for number in group], reader, target, _parse_list(answer), manifest, meter)
+                for answer, group in groups.items()
+            ]
+        )
+        for group, outcomes in zip(groups.values(), done, strict=True):
+            results |= {n: outcome for n, outcome in zip(group, outcomes, strict=True) if outcome is not None}
     raise NodeUnreachableError(f"Other syncs kept changing {target} on the node; it is tried again.")
 
 
-async def _list(conn: Connection, target: str) -> _There:
+async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all; what the first failure leaves running is stopped."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _list(conn: Connection, target: str) -> bytes:
     # The script travels with the first command, so that a node needs no preparation and the second one finds it.
     name = f'"$HOME"/.skyflow/bin/{_script_name()}'
     install = f'umask 077; mkdir -p "$HOME"/.skyflow/bin && cat >{name}.$$ && mv -f {name}.$$ {name}'
     command = f"{install} && umask 022 && sh {name} list {_arguments('d', target)}"
     done = await conn.run(command, input=SCRIPT.read_bytes(), timeout=LIST_SECONDS)
     _check(done, target)
-    return _parse_list(done.stdout)
+    return done.stdout
 
 
 async def _apply(
-    conn: Connection, reader: Reader, target: str, there: _There, manifest: Manifest, progress: Progress | None
-) -> SyncResult | None:
-    """Does what has to be done. None if another sync was faster."""
+    conns: Sequence[Connection], reader: Reader, target: str, there: _There, manifest: Manifest, meter: _Meter
+) -> list[SyncResult | None]:
+    """Does what has to be done to nodes that are all alike. None for one where it has to start over."""
+    if there.recorded and there.kind != manifest.kind:  # a file became a folder: first remove what was there
+        await _send(conns, reader, target, there, Manifest("f" if manifest.kind == "d" else "d", ()), meter)
+        return [None] * len(conns)
+    return await _send(conns, reader, target, there, manifest, meter)
+
+
+async def _send(
+    conns: Sequence[Connection], reader: Reader, target: str, there: _There, manifest: Manifest, meter: _Meter
+) -> list[SyncResult | None]:
     plan = _plan(manifest, there)
     files = [entry for entry in plan.send if entry.size]
     total = sum(entry.size for entry in files)
     result = SyncResult(len(plan.send), total, len(plan.remove))
     same_list = there.generation != "none" and there.kind == manifest.kind and there.recorded == plan.recorded
     if same_list and not (plan.send or plan.make or plan.chmod):
-        return result
-    stream = _stream(reader, _control(plan, there, manifest), plan, files, progress)
-    arguments = f"{_arguments(manifest.kind, target)} {there.generation}"
+        return [result] * len(conns)
+    meter.expect(total)
+    codec = "zstd" if there.zstd else "plain"
+    arguments = f"{_arguments(manifest.kind, target)} {there.generation} {codec}"
     command = f'sh "$HOME"/.skyflow/bin/{_script_name()} apply {arguments}'
-    done = await conn.run(command, input=stream, timeout=APPLY_SECONDS + total / SLOWEST)
-    if done.status == STALE:
-        return None
-    _check(done, target)
-    return result
+    stream = _stream(reader, _control(plan, there, manifest), plan, files, meter)
+    broadcast = Broadcast(_compressed(stream) if there.zstd else stream, len(conns))
+
+    async def send(number: int) -> SyncResult | None:
+        try:
+            seconds = APPLY_SECONDS + len(conns) * total / SLOWEST
+            done = await conns[number].run(command, input=broadcast.reader(number), timeout=seconds)
+        finally:
+            broadcast.leave(number)
+        if done.status == STALE:
+            return None
+        _check(done, target)
+        return result
+
+    pumping = asyncio.ensure_future(broadcast.pump())
+    try:
+        return await _all([send(number) for number in range(len(conns))])
+    finally:
+        pumping.cancel()
+        await asyncio.gather(pumping, return_exceptions=True)
+        await stream.aclose()
 
 
 def _check(done: Completed, target: str) -> None:
@@ -203,8 +284,10 @@ def _arguments(kind: str, target: str) -> str:
 
 
 def _parse_list(data: bytes) -> _There:
+    first, _, data = data.partition(b"\n")
+    zstd = first == b"zstd"
     if not data:
-        return _There()
+        return _There(zstd)
     header, _, rest = data.partition(b"\n")
     _, _, generation, kind, paths_length, marks_length = header.decode().split(" ")
     marks_start = int(paths_length)
@@ -221,7 +304,7 @@ def _parse_list(data: bytes) -> _There:
             del seen[path]
         elif seen[path].kind == "d":
             real.add(path)
-    return _There(generation, kind, dict(zip(paths, marks, strict=True)), seen)
+    return _There(zstd, generation, kind, dict(zip(paths, marks, strict=True)), seen)
 
 
 def _mark(entry: Entry) -> str:
@@ -295,39 +378,44 @@ def _paths(paths: Iterable[str]) -> bytes:
 
 
 async def _stream(
-    reader: Reader, control: Iterable[tuple[str, bytes]], plan: _Plan, files: list[Entry], progress: Progress | None
-) -> AsyncIterator[bytes]:
+    reader: Reader, control: Iterable[tuple[str, bytes]], plan: _Plan, files: list[Entry], meter: _Meter
+) -> AsyncGenerator[bytes, None]:
     """One tar stream: what to do, the tree of what is sent, and a last member without which nothing counts."""
-    buffer = bytearray(_member("tree", tarfile.DIRTYPE, 0o700))
+    buffer = bytearray(tar.member("tree", tar.FOLDER, 0o700))
     for name, data in control:
-        buffer += _member(name, tarfile.REGTYPE, 0o600, size=len(data)) + data + _padding(len(data))
+        buffer += tar.member(name, tar.FILE, 0o600, size=len(data)) + data + tar.padding(len(data))
     for folder in _folders(plan):
-        buffer += _member(f"tree/{folder}", tarfile.DIRTYPE, 0o755)
+        buffer += tar.member(f"tree/{folder}", tar.FOLDER, 0o755)
     for entry in plan.send:
         if entry.kind == "l":
-            buffer += _member(f"tree/{entry.path}", tarfile.SYMTYPE, entry.mode, target=entry.target)
+            buffer += tar.member(f"tree/{entry.path}", tar.LINK, entry.mode, target=entry.target)
         elif not entry.size:
-            buffer += _member(f"tree/{entry.path}", tarfile.REGTYPE, entry.mode, mtime=entry.mtime)
-    total = sum(entry.size for entry in files)
-    sent = left = 0
+            buffer += tar.member(f"tree/{entry.path}", tar.FILE, entry.mode, mtime=entry.mtime)
+    left = counted = 0
     async for entry, chunk in reader.contents(files):
         if not left:
-            buffer += _member(f"tree/{entry.path}", tarfile.REGTYPE, entry.mode, size=entry.size, mtime=entry.mtime)
+            buffer += tar.member(f"tree/{entry.path}", tar.FILE, entry.mode, size=entry.size, mtime=entry.mtime)
             left = entry.size
         buffer += chunk
         left -= len(chunk)
-        sent += len(chunk)
+        counted += len(chunk)
         if not left:
-            buffer += _padding(entry.size)
+            buffer += tar.padding(entry.size)
         if len(buffer) >= CHUNK:
             yield bytes(buffer)
             buffer.clear()
-            if progress:
-                progress(sent, total)
-    buffer += _member("end", tarfile.REGTYPE, 0o600) + bytes(2 * tarfile.BLOCKSIZE)
-    yield bytes(buffer)
-    if progress:
-        progress(sent, total)
+            meter.add(counted)
+            counted = 0
+    yield bytes(buffer) + tar.member("end", tar.FILE, 0o600) + tar.END
+    meter.add(counted)
+
+
+async def _compressed(stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    compressor = zstandard.ZstdCompressor(level=1, write_checksum=True).compressobj()
+    async for chunk in stream:
+        if data := await asyncio.to_thread(compressor.compress, chunk):
+            yield data
+    yield compressor.flush()
 
 
 def _folders(plan: _Plan) -> list[str]:
@@ -339,13 +427,3 @@ def _folders(plan: _Plan) -> list[str]:
             folders.add(parent)
             parent = parent.rpartition("/")[0]
     return sorted(folders)
-
-
-def _member(name: str, kind: bytes, mode: int, *, size: int = 0, mtime: int = 0, target: str = "") -> bytes:
-    info = tarfile.TarInfo(name)
-    info.type, info.mode, info.size, info.mtime, info.linkname = kind, mode, size, mtime, target
-    return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
-
-
-def _padding(size: int) -> bytes:
-    return bytes(-size % tarfile.BLOCKSIZE)

@@ -27,6 +27,8 @@ BIG_FILE = 16 << 20
 """A file of this size is not packed with others, and never whole in memory."""
 CHUNK = 4 << 20
 """Bytes of a big file in one frame, so that a reader never has to hold more."""
+SMALL = 64 << 10
+"""Bytes that are read at once."""
 ATTEMPTS = 5
 """How often a file that changes while it is read is read again."""
 LEVEL = 1
@@ -96,7 +98,7 @@ class Packer:
         inside: dict[str, tuple[int, int]] = {}
         read: dict[str, Stored] = {}
         for found in batch:
-            content = _until_stable(self._path(found), _read_whole)
+            content = _until_stable(self._path(found), found.stamp, _read_whole)
             if content is None:
                 continue
             data, status = content
@@ -111,7 +113,7 @@ class Packer:
     async def _store_big(self, found: Found) -> Stored | None:
         path = self._path(found)
         for _ in range(ATTEMPTS):
-            content = await asyncio.to_thread(_until_stable, path, _hash_whole)
+            content = await asyncio.to_thread(_until_stable, path, found.stamp, _hash_whole)
             if content is None:
                 return None
             digest, status = content
@@ -148,7 +150,7 @@ class Packer:
             raise _ChangedWhileRead
 
     def _path(self, found: Found) -> bytes:
-        return os.path.join(self.root, name_bytes(found.path))
+        return b"%b/%b" % (self.root, name_bytes(found.path))
 
 
 def _digest(data: bytes) -> str:
@@ -168,14 +170,20 @@ def _batches(files: Sequence[Found]) -> Iterator[list[Found]]:
         yield batch
 
 
-def _until_stable(path: bytes, read: Callable[[int], _T]) -> tuple[_T, os.stat_result] | None:
-    """Reads a file until nobody wrote to it meanwhile. None if it is gone; InvalidTaskError if it never holds still."""
+def _until_stable(path: bytes, stamp: Stamp, read: Callable[[int], _T]) -> tuple[_T, os.stat_result] | None:
+    """Reads a file until nobody wrote to it meanwhile. None if it is gone; InvalidTaskError if it never holds still.
+
+    Args:
+        path: of the file.
+        stamp: what it was when it was scanned.
+        read: from an open descriptor.
+    """
     for attempt in range(ATTEMPTS):
         try:
             # not blocking: what was a file a moment ago could be a pipe now
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                before = os.fstat(descriptor)
+                before = Stamp.of(os.fstat(descriptor)) if attempt else stamp
                 content = read(descriptor)
                 after = os.fstat(descriptor)
             finally:
@@ -186,9 +194,9 @@ def _until_stable(path: bytes, read: Callable[[int], _T]) -> tuple[_T, os.stat_r
             raise InvalidTaskError(
                 f"Cannot read {name_text(path)!r}: {error.strerror}; make it readable or list it in .skyignore."
             ) from error
-        if Stamp.of(before) == Stamp.of(after):
+        if before == Stamp.of(after):
             return content, after
-        time.sleep(0.01 * (attempt + 1))  # in a thread; a writer that is about to finish gets the chance
+        time.sleep(0.01 * attempt)  # in a thread; a writer that is about to finish gets the chance
     raise _unstable(path)
 
 
@@ -199,8 +207,11 @@ def _unstable(path: bytes) -> InvalidTaskError:
 
 
 def _read_whole(descriptor: int) -> bytes:
+    data = os.read(descriptor, SMALL)  # which is all, of most files
+    if len(data) < SMALL:
+        return data
     with open(descriptor, "rb", buffering=0, closefd=False) as file:
-        return file.read()
+        return data + file.read()
 
 
 def _hash_whole(descriptor: int) -> str:

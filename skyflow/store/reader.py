@@ -22,17 +22,15 @@ class SnapshotReader:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._decompressor = zstandard.ZstdDecompressor()
 
     async def manifest(self, ref: str) -> Manifest:
         """Raises ObjectAbsentError if there is no such snapshot, StoreError if it is damaged."""
         data = await self._store.get(ref)
         try:
-            manifest = Manifest.decode(zstandard.decompress(data))
+            return Manifest.decode(self._decompressor.decompress(data), ref.removeprefix("snapshots/"))
         except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(ref) from error
-        if ref != f"snapshots/{manifest.digest}":
-            raise self._damaged(ref)
-        return manifest
 
     async def contents(self, entries: Sequence[Entry]) -> AsyncIterator[tuple[Entry, bytes]]:
         """The bytes of files, in chunks.
@@ -56,7 +54,7 @@ class SnapshotReader:
 
     def _unpacked(self, entry: Entry, frame: bytes) -> bytes:
         try:
-            data = zstandard.decompress(frame, max_output_size=entry.size)
+            data = self._decompressor.decompress(frame, max_output_size=entry.size)
         except zstandard.ZstdError as error:
             raise self._damaged(entry.pack) from error
         if hashlib.sha256(data).hexdigest() != entry.digest:

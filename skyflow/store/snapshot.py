@@ -7,12 +7,14 @@ them), then the head (which names the manifest, and lets the next snapshot of th
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import json
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +66,7 @@ class _Previous:
             return None
         if max(found.stamp.mtime_ns, found.stamp.ctime_ns) > self.scanned_ns - RACY_NS:
             return None
-        return entry._replace(mode=found.mode)
+        return entry if entry.mode == found.mode else entry._replace(mode=found.mode)
 
 
 async def take_snapshot(
@@ -82,6 +84,11 @@ async def take_snapshot(
         InvalidTaskError: something cannot be read, or does not hold still.
         StoreError: the store cannot be written.
     """
+    with _no_collector():
+        return await _take(store, source, leave_out, progress)
+
+
+async def _take(store: Store, source: Path, leave_out: Sequence[Path], progress: Progress | None) -> Snapshot:
     root = os.path.realpath(os.fsencode(source))
     head = _head_key(root)
     scanned_ns = time.time_ns()
@@ -108,6 +115,18 @@ async def take_snapshot(
         uploaded_files=packer.uploaded_files,
         skipped=tuple(found.skipped),
     )
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """A snapshot makes ten tuples a file; the garbage collector would look through them again and again for nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _entries(
@@ -166,8 +185,7 @@ async def _load_previous(store: Store, key: str) -> _Previous:
         if head["version"] != HEAD_VERSION:
             return nothing
         entries = (await SnapshotReader(store).manifest(head["ref"])).entries
-        stamps = [Stamp._make(stamp) for stamp in head["stamps"]]
-        pairs = {entry.path: (entry, stamp) for entry, stamp in zip(entries, stamps, strict=True)}
+        pairs = {entry.path: (entry, Stamp(*stamp)) for entry, stamp in zip(entries, head["stamps"], strict=True)}
         return _Previous(head["ref"], head["scanned_ns"], pairs)
     except (ObjectAbsentError, zstandard.ZstdError, ValueError, KeyError, TypeError):
         return nothing  # it only saves work

