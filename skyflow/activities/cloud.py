@@ -5,9 +5,9 @@ from __future__ import annotations
 from temporalio import activity
 
 from skyflow import clouds
+from skyflow.activities.cluster import update
 from skyflow.activities.context import Context
 from skyflow.models.calls import CloudCalls
-from skyflow.models.name import cluster_workflow_id
 from skyflow.models.node import GangRef, GangRequest, Node
 from skyflow.models.operation import Expect, Place
 from skyflow.store.key import client_key
@@ -23,8 +23,7 @@ class CloudActivities(CloudCalls):
     async def create_nodes(self, request: GangRequest) -> list[Node]:
         """See CloudCalls. Before the first node exists, its cluster knows where to look for it, and its key is kept."""
         place = Place(cloud=request.offer.cloud, host=request.offer.host)
-        cluster = self.context.client.get_workflow_handle(cluster_workflow_id(request.cluster))
-        await cluster.signal("expect", Expect(uid=request.uid, place=place))
+        await update(self.context.client, request.cluster, "expect", Expect(uid=request.uid, place=place))
         key = await client_key(self.context.store, request.cluster, request.uid)
         cloud = clouds.get(request.offer.cloud, self.context.settings)
         return await cloud.create_nodes(request.model_copy(update={"client_key": key.public}))

@@ -92,17 +92,27 @@ class ClusterActivities(ClusterCalls):
         return str(memo.get("cluster", {}).get("uid", "")) if status == "RUNNING" else ""
 
     async def _update(self, cluster: str, name: str, message: Any, result: type[Any] | None = None) -> Any:
-        handle = self.context.client.get_workflow_handle(cluster_workflow_id(cluster))
-        try:
-            return await handle.execute_update(name, message, result_type=result)
-        except WorkflowUpdateFailedError as error:
-            raise _typed(error) from error
-        except WorkflowUpdateRPCTimeoutOrCancelledError:
-            raise  # the activity is tried again; the cluster knows the message by its id
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                raise ClusterDoesNotExist(f"Cluster {cluster!r} does not exist. See: skyflow status") from error
-            raise
+        return await update(self.context.client, cluster, name, message, result)
+
+
+async def update(client: Client, cluster: str, name: str, message: Any, result: type[Any] | None = None) -> Any:
+    """Says something to a cluster and returns its answer.
+
+    Raises:
+        ClusterDoesNotExist: its workflow does not run.
+        SkyflowError: the typed error that it answers with.
+    """
+    handle = client.get_workflow_handle(cluster_workflow_id(cluster))
+    try:
+        return await handle.execute_update(name, message, result_type=result)
+    except WorkflowUpdateFailedError as error:
+        raise _typed(error) from error
+    except WorkflowUpdateRPCTimeoutOrCancelledError:
+        raise  # the activity is tried again; the cluster knows the message by its id
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise ClusterDoesNotExist(f"Cluster {cluster!r} does not exist. See: skyflow status") from error
+        raise
 
 
 async def describe(client: Client, workflow_id: str) -> tuple[str, dict[str, Any]]:

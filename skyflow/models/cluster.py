@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
-from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError
+from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError
 from skyflow.models.job import STOPPED_WITH_GANG, Gang, JobEnd, JobRecord, JobStatus, as_row
 from skyflow.models.node import Node, Offer
 from skyflow.models.operation import (
@@ -43,6 +43,9 @@ from skyflow.models.operation import (
     Submission,
 )
 from skyflow.models.wire import Wire
+
+MAX_REASON = 300
+"""Characters that are kept of why a job ended as it did."""
 
 
 class ClusterStatus(StrEnum):
@@ -75,6 +78,8 @@ class ClusterState(Wire):
     notify_end: list[str] = Field(default_factory=list)
     served: int = 0
     """How many operations there were. A cluster that never had one is waiting for its first."""
+    lost: list[int] = Field(default_factory=list)
+    """Ranks whose nodes are gone, by what their cloud says."""
     guarded: bool = False
     """Whether this life's AutostopWorkflow was started."""
 
@@ -82,7 +87,7 @@ class ClusterState(Wire):
 
     @property
     def status(self) -> ClusterStatus:
-        return ClusterStatus.UP if self.nodes else ClusterStatus.INIT
+        return ClusterStatus.UP if self.nodes and not self.lost else ClusterStatus.INIT
 
     def active_jobs(self) -> list[JobRecord]:
         return [job for job in self.jobs.values() if not job.status.is_terminal()]
@@ -165,8 +170,14 @@ class ClusterState(Wire):
         return self._reservation(op), actions
 
     def expect(self, expect: Expect) -> list[Action]:
-        """A launch is about to make nodes."""
-        if expect.uid != self.uid or expect.place in self.places:
+        """A launch is about to make nodes.
+
+        Raises:
+            ClusterDoesNotExist: the launch reserved another life of the cluster; nobody would own its nodes.
+        """
+        if expect.uid != self.uid:
+            raise ClusterDoesNotExist(f"Cluster {self.name!r} has no reservation for this launch any more.")
+        if expect.place in self.places:
             return []
         self.places.append(expect.place)
         return [Guard(tuple(self.places))]
@@ -191,14 +202,16 @@ class ClusterState(Wire):
             raise ClusterDoesNotExist(f"Cluster {self.name!r} does not know job {submission.job_id} of this launch.")
         if job.spec:
             return []
+        if job.status.is_terminal():
+            raise LaunchCancelledError(f"Job {job.id} of cluster {self.name!r} was cancelled before it was submitted.")
         job.spec = submission.spec
         job.status = JobStatus.PENDING
         return self._settle(now)
 
     def job_started(self, job_id: int, now: float) -> list[Action]:
         """The job's workflow has started. If the job was cancelled meanwhile, that can be told now."""
-        job = self.jobs[job_id]
-        if job.status.is_terminal():
+        job = self.jobs.get(job_id)
+        if job is None or job.status.is_terminal():
             return []
         job.status, job.started_at = JobStatus.RUNNING, now
         return [CancelJob(job.id)] if job.cancelling else []
@@ -208,7 +221,8 @@ class ClusterState(Wire):
         job = self.jobs.get(end.job_id)
         if job is None or job.status.is_terminal():
             return []
-        job.status, job.returncode, job.reason, job.ended_at = end.status, end.returncode, end.reason, now
+        job.status, job.returncode, job.ended_at = end.status, end.returncode, now
+        job.reason = end.reason[:MAX_REASON]
         actions: list[Action] = [NotifyLaunch(job.launch, end)] if notify else []
         return actions + self._settle(now)
 
@@ -233,10 +247,13 @@ class ClusterState(Wire):
             actions += self.job_ended(end.model_copy(update={"job_id": job.id}), now)
         if release.nodes_deleted:
             actions += self._end_life(next_uid)
-        actions += self._settle(now)
-        if release.discard and self.nodes and not self.is_active():
-            actions.append(StartDown(f"discard-{self.uid}-{self.epoch}", self.epoch))
-        return actions
+        elif release.discard and not self.operations and not any(other is not job for other in self.active_jobs()):
+            self.rule, self.idle_since = IdleRule(minutes=0), None  # as soon as its job is gone too
+        return actions + self._settle(now)
+
+    def nodes_gone(self, ranks: list[int]) -> None:
+        """The cloud says that these nodes are gone. What is left of the cluster can only be taken down."""
+        self.lost = sorted({*self.lost, *ranks})
 
     def set_autostop(self, setting: AutostopSetting, now: float) -> list[Action]:
         """Sets the user's idle rule. The last setting wins, and the clock starts anew."""
@@ -254,6 +271,13 @@ class ClusterState(Wire):
         if due.uid != self.uid or due.epoch != self.epoch or self.is_active() or not self.nodes:
             return []
         return [StartDown(f"idle-{self.uid}-{self.epoch}", self.epoch)]
+
+    def overdue(self, now: float) -> list[Action]:
+        """The cluster should have been taken down long ago, and nobody is at it: the clock is started once more."""
+        if self.is_active() or self.idle_since is None or self.rule is None or not self.nodes:
+            return []
+        due = self.idle_since + self.rule.minutes * 60
+        return [ArmIdle(self.epoch, self.rule)] if now > due else []
 
     # What follows from every event
 
@@ -276,7 +300,8 @@ class ClusterState(Wire):
             if op.granted:
                 continue
             if op.kind == "down":
-                free = not others and not self.active_jobs()
+                waiting = {o.job_id for o in self.operations if not o.granted}
+                free = not others and all(job.id in waiting for job in self.active_jobs())
             else:
                 behind_down = any(o.kind == "down" for o in self.operations[:index])
                 op.exclusive = not self.nodes
@@ -304,6 +329,12 @@ class ClusterState(Wire):
             if self.operations:
                 raise ClusterNotUpError(f"Cluster {self.name!r} is not up yet: wait for its launch, then try again.")
             raise ClusterDoesNotExist(f"Cluster {self.name!r} does not exist. See: skyflow status")
+        if request.kind != "down" and self.lost and not self.going_down():
+            gone = ", ".join(map(str, self.lost))
+            raise ClusterNotUpError(
+                f"Cluster {self.name!r} has lost its node(s) {gone}. Take it down, then launch again: "
+                f"skyflow down {self.name}"
+            )
         if request.kind == "exec" and self.going_down():
             raise ClusterNotUpError(f"Cluster {self.name!r} is being taken down.")
         if request.kind == "down" and not self.nodes and not self.operations:
@@ -314,13 +345,14 @@ class ClusterState(Wire):
     def _cancel(self, job: JobRecord, now: float) -> list[Action]:
         if job.status is JobStatus.RUNNING:
             return [CancelJob(job.id)]
-        if job.status is not JobStatus.PENDING:
-            return [CancelOperation(job.launch, keep_nodes=True)]
-        if job.ranks:  # its workflow is being started
+        if job.status is JobStatus.PENDING and job.ranks:  # its workflow is being started
             job.cancelling = True
             return []
+        actions: list[Action] = []
+        if job.status is not JobStatus.PENDING:  # its launch has not submitted it yet, and must not do it any more
+            actions.append(CancelOperation(job.launch, keep_nodes=True))
         end = JobEnd(job_id=job.id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason="Cancelled.")
-        return self.job_ended(end, now, notify=True)
+        return actions + self.job_ended(end, now, notify=True)
 
     def _clear_the_way(self, down: Operation, now: float) -> list[Action]:
         """Before a down: everything that came earlier is cancelled."""
@@ -343,7 +375,7 @@ class ClusterState(Wire):
         waiting = {op.job_id for op in self.operations}
         actions: list[Action] = [ended]
         actions += [AbandonJob(job.id, self.uid) for job in self.active_jobs() if job.id not in waiting and job.ranks]
-        self.nodes, self.offer, self.cursors, self.notify_end, self.places = [], None, {}, [], []
+        self.nodes, self.offer, self.cursors, self.notify_end, self.places, self.lost = [], None, {}, [], [], []
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id in waiting}
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None

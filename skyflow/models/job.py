@@ -89,17 +89,6 @@ class Gang(Wire):
     nodes: list[Node]
 
 
-class JobRequest(Wire):
-    """Input of a JobWorkflow."""
-
-    job_id: int
-    gang: Gang
-    spec: str
-    launch: str = ""
-    name: str = ""
-    check_seconds: float = 60
-
-
 class RankEnd(Wire):
     """One rank of a job has ended. `rank` counts in the cluster."""
 
@@ -157,6 +146,28 @@ class GangState(Wire):
         if self.cancelled and any(self.codes.values()):
             return JobEnd(job_id=job_id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason="Cancelled.")
         return JobEnd(job_id=job_id, status=JobStatus.SUCCEEDED, returncode=0)
+
+
+class JobProgress(Wire):
+    """All that a JobWorkflow knows while the job runs."""
+
+    gang: GangState
+    to_stop: list[int] = Field(default_factory=list)
+    """Ranks that have to be told to stop."""
+    began: float
+
+
+class JobRequest(Wire):
+    """Input of a JobWorkflow."""
+
+    job_id: int
+    gang: Gang
+    spec: str
+    launch: str = ""
+    name: str = ""
+    check_seconds: float = 60
+    progress: JobProgress | None = None
+    """What an earlier run of the same workflow has seen; None for the first."""
 
 
 def run_unit(job_id: int) -> str:

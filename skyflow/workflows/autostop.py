@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from pydantic import Field
 from temporalio import workflow
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import SkyflowError
@@ -19,10 +20,16 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.node import GangRef
     from skyflow.models.operation import IdleDue, IdleRule, Place
     from skyflow.models.wire import Wire
-    from skyflow.workflows.call import call, signal, wait_for
+    from skyflow.workflows.call import call, pauses, signal, wait_for
 
 CHECKS_APART = 10
 """While nothing happens, the guardian looks every so many check intervals."""
+
+ASK_SECONDS = 600.0
+"""How long the nodes of a cluster whose workflow is gone are asked at a time."""
+
+SILENT_SECONDS = 24 * 3600.0
+"""Nodes that belong to nobody, and could not be asked for so long whether anything runs on them, are deleted."""
 
 
 class Clock(Wire):
@@ -42,6 +49,8 @@ class AutostopState(Wire):
     check_seconds: float = 60
     places: list[Place] = Field(default_factory=list)
     clock: Clock | None = None
+    cleaning: bool = False
+    """Whether the cluster's workflow is gone."""
 
 
 @workflow.defn(failure_exception_types=[SkyflowError])
@@ -56,7 +65,7 @@ class AutostopWorkflow:
 
     @workflow.run
     async def run(self, state: AutostopState) -> None:
-        while not self.over:
+        while not self.over and not self.state.cleaning:
             self.changed = False
             due = self._seconds_left()
             check = self.state.check_seconds * CHECKS_APART
@@ -67,12 +76,15 @@ class AutostopWorkflow:
                 alive = await self._tell()
             else:
                 alive = await self._cluster_is_alive()
-            if not alive:
-                await self._clean_up()
-                return
-            if workflow.info().is_continue_as_new_suggested():
-                await workflow.wait_condition(workflow.all_handlers_finished)
-                workflow.continue_as_new(self.state)
+            self.state.cleaning = not alive
+            await self._begin_anew_if_long()
+        if self.state.cleaning:
+            await self._clean_up()
+
+    async def _begin_anew_if_long(self) -> None:
+        if workflow.info().is_continue_as_new_suggested():
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            workflow.continue_as_new(self.state)
 
     def _seconds_left(self) -> float | None:
         clock = self.state.clock
@@ -92,7 +104,8 @@ class AutostopWorkflow:
 
     async def _clean_up(self) -> None:
         """Nobody owns the nodes any more: let what runs end, then delete them."""
-        for place in self.state.places:
+        while self.state.places:
+            place = self.state.places[0]
             gang = GangRef(
                 deployment=self.state.deployment,
                 cluster=self.state.cluster,
@@ -100,8 +113,7 @@ class AutostopWorkflow:
                 cloud=place.cloud,
                 host=place.host,
             )
-            while await call(NodeCalls.count_running, gang, "does anything run?", kind="sync", host=place.host):
-                await workflow.sleep(timedelta(seconds=self.state.check_seconds))
+            await self._until_nothing_runs(gang)
             await call(
                 CloudCalls.delete_nodes,
                 gang,
@@ -109,6 +121,29 @@ class AutostopWorkflow:
                 kind="cloud",
                 host=place.host,
             )
+            self.state.places.remove(place)
+
+    async def _until_nothing_runs(self, gang: GangRef) -> None:
+        """Waits for what runs on these nodes. That they cannot be asked says nothing, until it has for very long."""
+        heard = workflow.now()
+        for pause in pauses(self.state.check_seconds):
+            try:
+                running = await call(
+                    NodeCalls.count_running,
+                    gang,
+                    "does anything run?",
+                    kind="sync",
+                    host=gang.host,
+                    seconds=ASK_SECONDS,
+                )
+                heard = workflow.now()
+            except (SkyflowError, ActivityError) as error:
+                workflow.logger.warning("the nodes of %s could not be asked: %s", gang.cluster, error)
+                running = 1 if (workflow.now() - heard).total_seconds() < SILENT_SECONDS else 0
+            if not running:
+                return
+            await workflow.sleep(timedelta(seconds=pause))
+            await self._begin_anew_if_long()
 
     @workflow.signal
     async def guard(self, places: list[Place]) -> None:

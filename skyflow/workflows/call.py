@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import Any, TypedDict, TypeVar
 
@@ -41,6 +42,18 @@ _LIMITS: dict[QueueKind, Limits] = {
     "sync": Limits(start_to_close_timeout=timedelta(hours=12), heartbeat_timeout=HEARTBEAT),
     "watch": Limits(start_to_close_timeout=timedelta(days=30), heartbeat_timeout=HEARTBEAT),
 }
+
+
+LONGEST_PAUSE = 60
+"""Times the first pause. A workflow that asks once a minute for ever ends at the server's limit of events: in days."""
+
+
+def pauses(first: float) -> Iterator[float]:
+    """Ever longer waits, in seconds, for whoever asks now and then for what a message should have told it."""
+    pause = first
+    while True:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE * first)
 
 
 async def call(
@@ -105,6 +118,12 @@ async def start_child(run: Callable[[Any, P], Awaitable[Any]], request: P, workf
         workflow.logger.info("%s was started before", workflow_id)
         return
     handle.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # its end is not ours to raise
+
+
+def is_being_cancelled() -> bool:
+    """Whether somebody cancelled the running task, also if what it awaited came back in spite of that."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def wait_for(what: Callable[[], bool], seconds: float) -> bool:

@@ -1,7 +1,8 @@
 """ClusterWorkflow: the entity behind one cluster name. Registry, lock, job queue.
 
-Its memory is one `ClusterState`; the handlers give it events, the run loop carries out the actions that follow.
-Handlers answer at once; only the run loop waits for anything.
+Its memory is one `ClusterState`; the handlers give it events, the run loop carries out the actions that follow. Beside
+the loop there are two tasks that may wait for long: the watch of the nodes, and the check that everybody is still
+there. No error of theirs may end this workflow: it is what owns the nodes.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ with workflow.unsafe.imports_passed_through():
         Submission,
     )
     from skyflow.workflows.autostop import CHECKS_APART, AutostopState, AutostopWorkflow, Clock
-    from skyflow.workflows.call import call, signal, start_child, wait_for
+    from skyflow.workflows.call import call, is_being_cancelled, signal, start_child, wait_for
     from skyflow.workflows.down import DownRequest, DownWorkflow
     from skyflow.workflows.job import JobWorkflow
 
@@ -66,8 +67,17 @@ STATUS = SearchAttributeKey.for_keyword("SkyflowStatus")
 MAX_UPDATES = 1500
 """Updates one run may answer. The server refuses the 2,001st."""
 
-KEPT_JOBS = 500
+KEPT_JOBS = 100
 """Ended jobs that a cluster remembers. Older ones are in the store."""
+
+LINGER = 10.0
+"""Seconds that the watch goes on after the last job: it ships what that printed last."""
+
+STOP_SECONDS = 120.0
+"""How long the units of a job whose workflow is gone are tried to be stopped."""
+
+DELETE_SECONDS = 900.0
+"""How long one check tries to delete what a terminated launch made. The next one goes on with that."""
 
 
 @workflow.defn(failure_exception_types=[SkyflowError])
@@ -88,34 +98,37 @@ class ClusterWorkflow:
     @workflow.run
     async def run(self, state: ClusterState) -> None:
         watch = asyncio.create_task(self._watch())
+        check: asyncio.Task[None] | None = None
         while True:
             await self._show()
             await self._guard()
-            active = self.state.is_active()
-            pause = self.state.check_seconds * (1 if active else CHECKS_APART)
-            if not await wait_for(lambda: bool(self.actions) or self._ready_to_close() or self._is_long(), pause):
-                if self.state.served == 0:
+            pause = self.state.check_seconds * (1 if self.state.is_active() else CHECKS_APART)
+            if not await wait_for(lambda: bool(self.actions) or self._may_close() or self._may_continue(), pause):
+                if self.state.served == 0 and workflow.all_handlers_finished():
                     return
-                await self._check()
+                if check is None or check.done():
+                    check = asyncio.create_task(self._check())
             while self.actions:
                 await self._carry_out(self.actions.pop(0))
-            if self._ready_to_close():
-                await workflow.wait_condition(workflow.all_handlers_finished)
-                # The last look: nothing may come between it and the return, or an accepted request would vanish.
-                if self._ready_to_close():
-                    watch.cancel()
+            # Nothing may come between this last look and the end, or an accepted request would vanish.
+            if self._may_close() or self._may_continue():
+                watch.cancel()
+                if check is not None:
+                    check.cancel()
+                if self._may_close():
                     return
-            elif self._is_long():
-                await workflow.wait_condition(workflow.all_handlers_finished)
-                if not self.actions:
-                    watch.cancel()
-                    workflow.continue_as_new(self.state)
+                workflow.continue_as_new(self.state)
 
-    def _ready_to_close(self) -> bool:
-        return self.state.is_over() and not self.actions
+    def _may_close(self) -> bool:
+        return self.state.is_over() and self._is_quiet()
 
-    def _is_long(self) -> bool:
-        return workflow.info().is_continue_as_new_suggested() or self.updates >= MAX_UPDATES
+    def _may_continue(self) -> bool:
+        """Whether the history is long, and this is a good moment to begin a new one."""
+        is_long = workflow.info().is_continue_as_new_suggested() or self.updates >= MAX_UPDATES
+        return is_long and self._is_quiet()
+
+    def _is_quiet(self) -> bool:
+        return not self.actions and workflow.all_handlers_finished()
 
     def _now(self) -> float:
         return workflow.now().timestamp()
@@ -133,7 +146,8 @@ class ClusterWorkflow:
             case CancelOperation(workflow_id, keep_nodes):
                 await signal(workflow_id, "cancel", CancelRequest(keep_nodes=keep_nodes))
             case StartJob(job_id):
-                await self._start_job(self.state.jobs[job_id])
+                if job_id in self.state.jobs:  # it may have gone with its nodes meanwhile
+                    await self._start_job(self.state.jobs[job_id])
             case CancelJob(job_id):
                 await signal(job_workflow_id(name, self.state.uid, job_id), "cancel")
             case AbandonJob(job_id, uid):
@@ -206,35 +220,63 @@ class ClusterWorkflow:
             await workflow.wait_condition(lambda: bool(self.state.nodes) and self.state.is_active())
             request = WatchRequest(gang=self.state.gang(), cursors=self.state.cursors)
             life = self.state.uid
-            try:
-                report = await call(
+            watching = asyncio.create_task(
+                call(
                     WatchCalls.watch_nodes,
                     request,
                     f"watch {len(request.gang.nodes)} node(s)",
                     kind="watch",
                     host=request.gang.host,
                 )
-            except (SkyflowError, ActivityError) as error:
-                if is_cancelled_exception(error):
-                    return  # the cluster closes, or continues as new
-                workflow.logger.warning("the watch failed: %s", error)
-                await workflow.sleep(timedelta(seconds=self.state.check_seconds))
+            )
+            try:
+                await self._until_unwatched(watching, life)
+                report = await watching
+            except (SkyflowError, ActivityError, asyncio.CancelledError) as error:
+                if is_being_cancelled():  # the cluster closes, or continues as new
+                    watching.cancel()
+                    return
+                if not is_cancelled_exception(error):
+                    workflow.logger.warning("the watch failed: %s", error)
+                    await workflow.sleep(timedelta(seconds=self.state.check_seconds))
                 continue
             if life == self.state.uid:
                 await self._take(report)
 
+    async def _until_unwatched(self, watching: asyncio.Task[WatchReport], life: str) -> None:
+        """Returns when the watch has come back, or cancels it when there is nothing left to be seen."""
+
+        def is_needed() -> bool:
+            return self.state.uid == life and self.state.is_active()
+
+        while not watching.done():
+            await workflow.wait_condition(lambda: watching.done() or not is_needed())
+            if self.state.uid == life and await wait_for(lambda: watching.done() or is_needed(), LINGER):
+                continue
+            watching.cancel()
+            return
+
     async def _take(self, report: WatchReport) -> None:
-        self.state.cursors = report.cursors
+        if report.gone:
+            self.state.nodes_gone(report.gone)
         for job in self.state.active_jobs():
             ends = [RankEnd(rank=e.rank, code=e.code) for e in report.ended if e.unit == run_unit(job.id)]
             ends += [RankEnd(rank=rank, code=LOST) for rank in report.gone if rank in job.ranks]
             if ends and job.ranks:
                 await signal(job_workflow_id(self.state.name, self.state.uid, job.id), "rank_ended", ends)
+        self.state.cursors = report.cursors
 
     # Nobody waits for ever
 
     async def _check(self) -> None:
         """Looks after those that have not been heard from: a workflow that was terminated cannot report."""
+        try:
+            await self._look_after_all()
+        except (SkyflowError, ActivityError) as error:
+            workflow.logger.warning("the check failed, and is tried again: %s", error)
+        self._do(self.state.overdue(self._now()))
+
+    async def _look_after_all(self) -> None:
         state = self.state
         jobs = {job_workflow_id(state.name, state.uid, job.id): job for job in state.active_jobs() if job.started_at}
         operations = {op.workflow_id: op for op in state.operations}
@@ -252,23 +294,33 @@ class ClusterWorkflow:
                 await self._bury_job(jobs[workflow_id])
             elif workflow_id in operations:
                 await self._bury_operation(operations[workflow_id])
-        if guard in gone:
+        if guard in gone and guard == autostop_workflow_id(state.name, state.uid):
             state.guarded = False
             await self._guard()
             if state.idle_since is not None:
                 self._do([ArmIdle(state.epoch, state.rule)])
 
     async def _bury_job(self, job: JobRecord) -> None:
-        gang = self.state.gang(job.ranks)
-        await call(
-            NodeCalls.cancel_units,
-            UnitRequest(gang=gang, unit=run_unit(job.id), code=STOPPED_WITH_GANG),
-            f"stop job {job.id}: its workflow is gone",
-            kind="quick",
-            host=gang.host,
-        )
-        end = JobEnd(job_id=job.id, status=JobStatus.FAILED_DRIVER, reason="The job's workflow was terminated.")
-        self._do(self.state.job_ended(end, self._now(), notify=True))
+        life = self.state.uid
+        reason = "The job's workflow was terminated."
+        if self.state.nodes:
+            gang = self.state.gang(job.ranks)
+            try:
+                await call(
+                    NodeCalls.cancel_units,
+                    UnitRequest(gang=gang, unit=run_unit(job.id), code=STOPPED_WITH_GANG),
+                    f"stop job {job.id}: its workflow is gone",
+                    kind="quick",
+                    host=gang.host,
+                    seconds=STOP_SECONDS,
+                )
+            except (SkyflowError, ActivityError):
+                if is_being_cancelled():
+                    raise
+                reason += " Its nodes could not be told to stop it."
+        if life == self.state.uid:
+            end = JobEnd(job_id=job.id, status=JobStatus.FAILED_DRIVER, reason=reason)
+            self._do(self.state.job_ended(end, self._now(), notify=True))
 
     async def _bury_operation(self, op: Operation) -> None:
         state = self.state
@@ -288,6 +340,7 @@ class ClusterWorkflow:
                     "delete what a terminated launch made",
                     kind="cloud",
                     host=place.host,
+                    seconds=DELETE_SECONDS,
                 )
         release = Release(workflow_id=op.workflow_id, nodes_deleted=making)
         self._do(state.release(release, self._now(), self._next_uid()))
@@ -347,10 +400,12 @@ class ClusterWorkflow:
         self.updates += 1
         self._do(self.state.set_autostop(setting, self._now()))
 
-    @workflow.signal
+    @workflow.update
     async def expect(self, expect: Expect) -> None:
-        """A launch is about to make nodes at this place."""
+        """A launch is about to make nodes at this place. Answers once somebody guards it."""
+        self.updates += 1
         self._do(self.state.expect(expect))
+        await workflow.wait_condition(lambda: self.state.guarded and not self.actions)
 
     @workflow.signal
     async def job_ended(self, end: JobEnd) -> None:

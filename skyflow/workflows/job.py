@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from skyflow.errors import NodeLostError, SkyflowError
+    from skyflow.errors import SkyflowError
     from skyflow.models.calls import GangStart, NodeCalls, RecordCall, UnitRequest
     from skyflow.models.job import (
         STOPPED_WITH_GANG,
         Gang,
         GangState,
         JobEnd,
+        JobProgress,
         JobRecord,
         JobRequest,
         JobStatus,
@@ -22,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         run_unit,
     )
     from skyflow.models.name import cluster_workflow_id
-    from skyflow.workflows.call import call, signal, wait_for
+    from skyflow.workflows.call import call, pauses, signal, wait_for
 
 
 @workflow.defn(failure_exception_types=[SkyflowError])
@@ -33,8 +35,11 @@ class JobWorkflow:
     def __init__(self, request: JobRequest) -> None:
         self.request = request
         self.unit = run_unit(request.job_id)
-        self.state = GangState(ranks=[node.rank for node in request.gang.nodes])
-        self.to_stop: list[int] = []
+        self.is_new = request.progress is None
+        self.job = request.progress or JobProgress(
+            gang=GangState(ranks=[node.rank for node in request.gang.nodes]),
+            began=workflow.info().start_time.timestamp(),
+        )
         self.abandoned = False
 
     @workflow.run
@@ -53,31 +58,53 @@ class JobWorkflow:
         return end
 
     async def _run(self) -> JobEnd:
-        try:
-            await self._start()
-        except SkyflowError as error:
-            reason = f"The job could not be started: {error}"
-            return JobEnd(job_id=self.request.job_id, status=JobStatus.FAILED_DRIVER, reason=reason)
-        while self.state.running():
+        if self.is_new:
+            try:
+                await self._start()
+            except SkyflowError as error:
+                reason = f"The job could not be started: {error}"
+                return JobEnd(job_id=self.request.job_id, status=JobStatus.FAILED_DRIVER, reason=reason)
+        gang = self.job.gang
+        waits = pauses(self.request.check_seconds)
+        while gang.running():
+            if self.job.to_stop:
+                waits = pauses(self.request.check_seconds)
+            held = [] if await self._stop() else list(self.job.to_stop)
             # Ends come as signals from the cluster's watch; asking is for the case that nobody watches any more.
-            if not await wait_for(lambda: bool(self.to_stop) or not self.state.running(), self.request.check_seconds):
-                await self._ask()
-            ranks, self.to_stop = self.to_stop, []
-            if ranks:
-                await self._stop(ranks)
-        return self.state.outcome(self.request.job_id)
+            if await wait_for(partial(self._has_news, held), next(waits)):
+                continue
+            await self._ask()
+            if workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():
+                workflow.continue_as_new(self.request.model_copy(update={"progress": self.job}))
+        return gang.outcome(self.request.job_id)
+
+    def _has_news(self, known: list[int]) -> bool:
+        return self.job.to_stop != known or not self.job.gang.running()
 
     async def _start(self) -> None:
+        """Starts the gang; does not wait for a node that cannot be reached if the job is cancelled meanwhile."""
         request = self.request
-        await call(
-            NodeCalls.start_gang,
-            GangStart(gang=request.gang, job_id=request.job_id, spec=request.spec),
-            f"EXEC · start job {request.job_id} on {len(request.gang.nodes)} node(s)",
-            kind="quick",
-            host=request.gang.host,
+        starting = asyncio.create_task(
+            call(
+                NodeCalls.start_gang,
+                GangStart(gang=request.gang, job_id=request.job_id, spec=request.spec),
+                f"EXEC · start job {request.job_id} on {len(request.gang.nodes)} node(s)",
+                kind="quick",
+                host=request.gang.host,
+            )
         )
+        await workflow.wait_condition(lambda: starting.done() or bool(self.job.to_stop))
+        if starting.done():
+            await starting
+        else:
+            starting.cancel()  # where it has started nevertheless, it is stopped
+            starting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
-    async def _stop(self, ranks: list[int]) -> None:
+    async def _stop(self) -> bool:
+        """Stops the ranks that have to be. False if that could not be done now."""
+        ranks, self.job.to_stop = self.job.to_stop, []
+        if not ranks:
+            return True
         gang = self._part(ranks)
         try:
             await call(
@@ -87,22 +114,29 @@ class JobWorkflow:
                 kind="quick",
                 host=gang.host,
             )
-        except NodeLostError:
-            for rank in ranks:
-                self._take(RankEnd(rank=rank, code=STOPPED_WITH_GANG))
+        except SkyflowError as error:  # whatever is wrong with a node, this workflow is who has to know
+            workflow.logger.warning("job %s could not be stopped: %s", self.unit, error)
+            self.job.to_stop = [*ranks, *self.job.to_stop]
+            return False
+        return True
 
     async def _ask(self) -> None:
-        gang = self._part(self.state.running())
-        ends = await call(
-            NodeCalls.list_ended, UnitRequest(gang=gang, unit=self.unit), "ask the nodes", kind="sync", host=gang.host
-        )
+        gang = self._part(self.job.gang.running())
+        request = UnitRequest(gang=gang, unit=self.unit)
+        try:
+            ends = await call(NodeCalls.list_ended, request, "ask the nodes", kind="sync", host=gang.host)
+        except SkyflowError as error:
+            workflow.logger.warning("the nodes of job %s could not say how it is: %s", self.unit, error)
+            return
         for end in ends:
             self._take(end)
 
     async def _record(self, end: JobEnd) -> None:
         request = self.request
-        job = JobRecord(id=request.job_id, name=request.name, num_nodes=len(self.state.ranks), ranks=self.state.ranks)
-        job.started_at, job.ended_at = workflow.info().start_time.timestamp(), workflow.now().timestamp()
+        job = JobRecord(
+            id=request.job_id, name=request.name, num_nodes=len(self.job.gang.ranks), ranks=self.job.gang.ranks
+        )
+        job.started_at, job.ended_at = self.job.began, workflow.now().timestamp()
         record = RecordCall(cluster=request.gang.cluster, uid=request.gang.uid, job=job, end=end)
         await call(NodeCalls.record_job, record, "record the job in the store")
 
@@ -111,7 +145,7 @@ class JobWorkflow:
         return self.request.gang.model_copy(update={"nodes": nodes})
 
     def _take(self, end: RankEnd) -> None:
-        self.to_stop += self.state.ended(end)
+        self.job.to_stop += self.job.gang.ended(end)
 
     @workflow.signal
     async def rank_ended(self, ends: list[RankEnd]) -> None:
@@ -122,8 +156,8 @@ class JobWorkflow:
     @workflow.signal
     async def cancel(self) -> None:
         """Stops all ranks."""
-        if not self.state.cancelled:
-            self.to_stop += self.state.cancel()
+        if not self.job.gang.cancelled:
+            self.job.to_stop += self.job.gang.cancel()
 
     @workflow.signal
     async def abandon(self) -> None:
@@ -133,4 +167,4 @@ class JobWorkflow:
     @workflow.query
     def status(self) -> dict[str, Any]:
         """Which ranks have ended, and how."""
-        return self.state.model_dump(mode="json")
+        return self.job.gang.model_dump(mode="json")

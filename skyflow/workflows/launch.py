@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         ClusterCalls,
         JobSubmission,
         NodeCalls,
+        RecordCall,
         ReserveCall,
         SetupRequest,
         SyncCalls,
@@ -45,7 +46,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from skyflow.models.stage import Stage
     from skyflow.models.task import Task
-    from skyflow.workflows.call import call, signal, wait_for
+    from skyflow.workflows.call import call, is_being_cancelled, pauses, signal, wait_for
     from skyflow.workflows.provision import Provision, make_plan
 
 STOP_PATIENCE = 30.0
@@ -64,7 +65,9 @@ class LaunchWorkflow:
         self.job_end: JobEnd | None = None
         self.ended_life = ""
         self.body: asyncio.Task[LaunchResult] | None = None
-        self.made_nodes = False
+        self.asked = False
+        self.submitted = False
+        self.provision: Provision | None = None
         self.nodes: list[Node] = []
         self.offer: Offer | None = None
 
@@ -79,14 +82,30 @@ class LaunchWorkflow:
         self._check_snapshots()
         self.body = asyncio.create_task(self._launch())
         if self.cancelling:  # the signal came first
-            self.body.cancel()
+            self._cancel_body()
         try:
-            return await self.body
+            return await self._end_of_body()
         except (SkyflowError, ActivityError, asyncio.CancelledError) as error:
             cause = await self._give_up(error)
             if cause is error:
                 raise
             raise cause from error
+
+    async def _end_of_body(self) -> LaunchResult:
+        """Waits for the body, through a cancel of this workflow: that is passed on as any other."""
+        body = self.body
+        assert body is not None
+        try:
+            await workflow.wait_condition(body.done)
+        except asyncio.CancelledError:
+            self._cancel_body()
+            await workflow.wait_condition(body.done)
+        return body.result()
+
+    def _cancel_body(self) -> None:
+        """Cancels it once, so that it can clean up in peace."""
+        if self.body is not None and not self.body.cancelling():
+            self.body.cancel()
 
     # The stages
 
@@ -132,6 +151,8 @@ class LaunchWorkflow:
                 has_setup=self._runs_setup(),
             )
         reserve = Reserve(workflow_id=self.me, kind="launch" if launch else "exec", job=job)
+        self.asked = True
+        waits = pauses(self.reservation.check_seconds)
         while not self.reservation.granted:
             answer = await call(
                 ClusterCalls.reserve_cluster,
@@ -142,7 +163,7 @@ class LaunchWorkflow:
                 self.reservation = answer
                 self.progressed.waiting_for = answer.waiting_for
             if not self.reservation.granted:
-                await wait_for(lambda: self.reservation.granted, answer.check_seconds)
+                await wait_for(lambda: self.reservation.granted, next(waits))
         held = self.reservation
         self.progressed.waiting_for = ""
         self.progressed.uid, self.progressed.job_id = held.uid, held.job_id
@@ -151,9 +172,8 @@ class LaunchWorkflow:
     async def _provision(self) -> None:
         plan = await make_plan(self.task, self.progressed)
         with self._stage(Stage.PROVISION):
-            provision = Provision(self.cluster, self.me, self.reservation, self.task.num_nodes, self.progressed)
-            self.made_nodes = True
-            self.nodes, self.offer = await provision.run(plan)
+            self.provision = Provision(self.cluster, self.me, self.reservation, self.task.num_nodes, self.progressed)
+            self.nodes, self.offer = await self.provision.run(plan)
 
     def _fit(self) -> None:
         """An existing cluster is used as it is, if the task fits (PARITY E16, C01)."""
@@ -215,11 +235,12 @@ class LaunchWorkflow:
     async def _pre_exec(self) -> None:
         """The user's idle rule takes the place of the safety rule."""
         minutes = self.request.idle_minutes_to_autostop
+        if minutes is None and self.request.down:
+            minutes = 0  # from now on, so that it holds whatever becomes of this workflow
         with self._stage(Stage.PRE_EXEC):
             setting = AutostopSetting(minutes=minutes, only_replace_safety=minutes is None)
-            await self._set_autostop(
-                setting, "PRE_EXEC · " + (f"idle rule {minutes} min" if minutes else "no idle rule")
-            )
+            rule = "no idle rule" if minutes is None or minutes < 0 else f"down after {minutes} idle minutes"
+            await self._set_autostop(setting, f"PRE_EXEC · {rule}")
 
     async def _exec(self, result: LaunchResult) -> None:
         job_id = result.job_id
@@ -247,12 +268,14 @@ class LaunchWorkflow:
             JobSubmission(cluster=self.cluster, uid=self.reservation.uid, submission=submission, spec=spec),
             f"EXEC · submit job {job_id}",
         )
+        self.submitted = True
 
     async def _job_end(self, job_id: int) -> JobEnd:
         """Waits for the job. Its workflow or the cluster tells; if neither is left, the job has failed."""
         job = job_workflow_id(self.cluster, self.reservation.uid, job_id)
         cluster = cluster_workflow_id(self.cluster)
-        while not await wait_for(lambda: self.job_end is not None, self.reservation.check_seconds):
+        waits = pauses(self.reservation.check_seconds)
+        while not await wait_for(lambda: self.job_end is not None, next(waits)):
             statuses = await self._describe([job, cluster])
             dead = statuses[job] not in ("RUNNING", "COMPLETED", "ABSENT")
             if self.job_end is None and (dead or (statuses[job] == "ABSENT" and statuses[cluster] != "RUNNING")):
@@ -272,7 +295,8 @@ class LaunchWorkflow:
             if self.request.detach_run:
                 return
             life = self.reservation.uid
-            while not await wait_for(lambda: self.ended_life == life, self.reservation.check_seconds):
+            waits = pauses(self.reservation.check_seconds)
+            while not await wait_for(lambda: self.ended_life == life, next(waits)):
                 if await self._life() != life:
                     break
             result.down = True
@@ -285,30 +309,44 @@ class LaunchWorkflow:
         cause: BaseException = LaunchCancelledError(f"The launch on {self.cluster!r} was cancelled.")
         if not cancelled:
             cause = self._explain(error)
-        if not self.reservation.uid:
+        if not self.asked:
             return cause
         release = Release(workflow_id=self.me)
         if self.reservation.job_id is not None:
             release.job = await self._end_job(self.reservation.job_id, cause)
+            await self._record(release.job)
         keep = self.cancelling is not None and self.cancelling.keep_nodes
-        release.discard = cancelled and self.made_nodes and not keep
-        release.nodes_deleted = self.reservation.granted and not self.nodes
+        release.discard = cancelled and self.provision is not None and not keep
+        left = self.provision is not None and self.provision.may_have_left_nodes
+        release.nodes_deleted = self.reservation.granted and not self.nodes and not left
         await self._release(release)
         return error if cancelled and self.cancelling is None else cause
 
     async def _end_job(self, job_id: int, cause: BaseException) -> JobEnd:
         """Stops what runs of the job, and says what became of it if it was never submitted."""
-        if isinstance(cause, CommandError):
+        at = self.progressed.stages[-1].name if self.progressed.stages else ""
+        if at == Stage.SETUP.name:
             await self._stop_setup(job_id)
+        if isinstance(cause, CommandError):
             return JobEnd(job_id=job_id, status=JobStatus.FAILED_SETUP, returncode=cause.returncode, reason=str(cause))
         if not isinstance(cause, LaunchCancelledError):
             return JobEnd(job_id=job_id, status=JobStatus.FAILED_DRIVER, reason=str(cause))
-        if self.progressed.stages and self.progressed.stages[-1].name == Stage.SETUP.name:
-            await self._stop_setup(job_id)
-        if self.progressed.stages and self.progressed.stages[-1].name == Stage.EXEC.name and self.job_end is None:
+        if at == Stage.EXEC.name and self.job_end is None:
             await signal(cluster_workflow_id(self.cluster), "cancel", CancelJobs(jobs=[job_id]))
             await wait_for(lambda: self.job_end is not None, STOP_PATIENCE)
         return JobEnd(job_id=job_id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason=str(cause))
+
+    async def _record(self, end: JobEnd) -> None:
+        """A job that was never submitted has no workflow that would do it."""
+        if self.submitted:
+            return
+        job = JobRecord(id=end.job_id, name=self.task.name or "", num_nodes=self.task.num_nodes)
+        job.submitted_at, job.ended_at = workflow.info().start_time.timestamp(), workflow.now().timestamp()
+        record = RecordCall(cluster=self.cluster, uid=self.reservation.uid, job=job, end=end)
+        try:
+            await call(NodeCalls.record_job, record, "record the job in the store", seconds=STOP_PATIENCE)
+        except (ActivityError, SkyflowError) as error:
+            workflow.logger.warning("the job could not be recorded: %s", error)
 
     async def _stop_setup(self, job_id: int) -> None:
         try:
@@ -324,7 +362,7 @@ class LaunchWorkflow:
             workflow.logger.warning("setup could not be stopped: %s", error)
 
     def _explain(self, error: BaseException) -> BaseException:
-        if not isinstance(error, CommandError) or not self.made_nodes:
+        if not isinstance(error, CommandError) or self.provision is None:
             return error
         minutes = self.reservation.safety_minutes
         message = (
@@ -392,6 +430,8 @@ class LaunchWorkflow:
 
     @contextmanager
     def _stage(self, stage: Stage) -> Iterator[None]:
+        if is_being_cancelled():  # what was awaited last came back in spite of it
+            raise asyncio.CancelledError
         progress = StageProgress(name=stage.name, started=workflow.now().timestamp())
         self.progressed.stages.append(progress)
         workflow.set_current_details(describe(self.progressed))
@@ -407,10 +447,16 @@ class LaunchWorkflow:
 
     @workflow.signal
     async def cancel(self, request: CancelRequest | None = None) -> None:
-        """Cancels the launch: its job is stopped, the nodes that it made are deleted (unless `keep_nodes`)."""
-        self.cancelling = request or CancelRequest()
-        if self.body is not None:
-            self.body.cancel()
+        """Cancels the launch: its job is stopped, the nodes that it made are deleted (unless `keep_nodes`).
+
+        Of several such signals the first one counts; they are kept only if all of them say so.
+        """
+        request = request or CancelRequest()
+        if self.cancelling is not None:
+            self.cancelling.keep_nodes &= request.keep_nodes
+            return
+        self.cancelling = request
+        self._cancel_body()
 
     @workflow.signal
     async def job_ended(self, end: JobEnd) -> None:

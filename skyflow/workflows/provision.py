@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.plan import PlanRequest, ResourcesRequest
     from skyflow.models.stage import Stage
     from skyflow.models.task import Task
-    from skyflow.workflows.call import call
+    from skyflow.workflows.call import call, is_being_cancelled
 
 
 async def make_plan(task: Task, progress: LaunchProgress) -> list[Offer]:
@@ -37,7 +37,10 @@ async def make_plan(task: Task, progress: LaunchProgress) -> list[Offer]:
 
 
 class Provision:
-    """One walk through a plan. Leaves either the whole gang, reported to its cluster, or nothing."""
+    """One walk through a plan. Leaves either the whole gang, reported to its cluster, or nothing.
+
+    If it cannot even delete, `may_have_left_nodes` says so: then the cluster's guardian has to.
+    """
 
     def __init__(
         self, cluster: str, launch_id: str, held: Reservation, num_nodes: int, progress: LaunchProgress
@@ -47,14 +50,19 @@ class Provision:
         self.held = held
         self.num_nodes = num_nodes
         self.progress = progress
+        self.may_have_left_nodes = False
 
     async def run(self, offers: list[Offer]) -> tuple[list[Node], Offer]:
         """Tries one offer after the other. Raises ResourcesUnavailableError with the history when all have failed."""
         failover = Failover(offers)
         for index, offer in failover.candidates():
             try:
+                self.may_have_left_nodes = True
                 nodes = await self._try(index, offer)
+                if is_being_cancelled():  # they came in spite of it
+                    raise asyncio.CancelledError
                 await self._report(nodes, offer)
+                self.may_have_left_nodes = False
                 return nodes, offer
             except ProvisionError as error:
                 failover.failed(offer, error)
@@ -124,3 +132,4 @@ class Provision:
         await call(
             CloudCalls.delete_nodes, gang, f"PROVISION · delete what {offer.place} made", kind="cloud", host=offer.host
         )
+        self.may_have_left_nodes = False

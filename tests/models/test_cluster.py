@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError
+from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError
 from skyflow.models.cluster import ClusterState, ClusterStatus
 from skyflow.models.job import JobEnd, JobRecord, JobStatus
 from skyflow.models.node import Node, Offer
 from skyflow.models.operation import (
     AbandonJob,
+    Action,
     ArmIdle,
     AutostopSetting,
     Busy,
@@ -125,7 +126,8 @@ def test_nodes_are_guarded_before_they_exist() -> None:
     place = Place(cloud="local", host="h")
     assert state.expect(Expect(uid="life-1", place=place)) == [Guard((place,))]
     assert state.expect(Expect(uid="life-1", place=place)) == []
-    assert state.expect(Expect(uid="another life", place=Place(cloud="aws"))) == []
+    with pytest.raises(ClusterDoesNotExist):
+        state.expect(Expect(uid="another life", place=Place(cloud="aws")))
 
 
 def test_idle_clock_starts_when_the_last_job_ends_and_stops_with_the_next() -> None:
@@ -233,7 +235,6 @@ def test_e25_the_users_rule_replaces_the_safety_rule_and_no_rule_leaves_the_user
 def test_cancel_reaches_a_job_in_every_state() -> None:
     state = fresh()
     launch(state, "a")
-    assert state.cancel_jobs(None, 1) == [CancelOperation("a", keep_nodes=True)]  # with its launch still
     state.submit(Submission(workflow_id="a", job_id=1, spec="key"), 1)
     assert state.cancel_jobs([1], 1) == []  # its workflow is being started…
     assert state.job_started(1, 2) == [CancelJob(1)]  # …and hears of it then
@@ -241,6 +242,77 @@ def test_cancel_reaches_a_job_in_every_state() -> None:
     assert state.cancel_jobs([7], 1) == []
     state.job_ended(JobEnd(job_id=1, status=JobStatus.CANCELLED), 3)
     assert state.cancel_jobs(None, 4) == []
+
+
+def test_a_job_that_was_cancelled_before_its_launch_submitted_it_never_runs() -> None:
+    state = fresh()
+    launch(state, "a")
+    assert CancelOperation("a", keep_nodes=True) in state.cancel_jobs(None, 1)
+    assert state.jobs[1].status is JobStatus.CANCELLED
+    with pytest.raises(LaunchCancelledError):
+        state.submit(Submission(workflow_id="a", job_id=1, spec="key"), 2)
+    assert state.jobs[1].status is JobStatus.CANCELLED
+
+
+def test_what_is_not_wanted_any_more_goes_also_when_its_job_ends_late() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    state.set_autostop(AutostopSetting(minutes=None, only_replace_safety=True), 1)
+    assert state.release(Release(workflow_id="a", discard=True), 2, "life-2") == []
+    actions = state.job_ended(JobEnd(job_id=1, status=JobStatus.CANCELLED), 100)
+    assert ArmIdle(1, IdleRule(minutes=0)) in actions
+
+
+def test_what_is_not_wanted_any_more_stays_if_somebody_else_uses_it() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    state.set_autostop(AutostopSetting(minutes=None, only_replace_safety=True), 1)
+    state.reserve(Reserve(workflow_id="b", kind="exec"), 1)
+    state.release(Release(workflow_id="a", discard=True), 2, "life-2")
+    assert state.rule is None
+
+
+def test_a_clock_that_nobody_heard_is_started_again() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.set_autostop(AutostopSetting(minutes=1), 0)
+    state.release(Release(workflow_id="a"), 10, "life-2")
+    assert state.overdue(60) == []
+    assert state.overdue(71) == [ArmIdle(state.epoch, IdleRule(minutes=1))]
+    state.reserve(Reserve(workflow_id="b", kind="exec"), 72)
+    assert state.overdue(200) == []
+
+
+def test_a_down_does_not_wait_for_the_job_of_a_launch_behind_it() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.reserve(Reserve(workflow_id="x", kind="exec"), 2)
+    state.reserve(Reserve(workflow_id="d", kind="down"), 3)
+    state.reserve(Reserve(workflow_id="b", kind="launch", job=JobRecord(id=0)), 4)
+    actions = state.release(Release(workflow_id="x"), 5, "life-2")
+    assert [action.workflow_id for action in actions if isinstance(action, Grant)] == ["d"]
+
+
+def test_a_cluster_that_lost_a_node_can_only_be_taken_down() -> None:
+    state = fresh()
+    launch(state, "a", nodes=2)
+    state.nodes_gone([1])
+    assert state.status is ClusterStatus.INIT
+    for kind in ("exec", "launch"):
+        with pytest.raises(ClusterNotUpError, match=r"lost its node\(s\) 1\. .* skyflow down dev"):
+            state.reserve(Reserve(workflow_id="x", kind=kind), 2)
+    state.release(Release(workflow_id="a"), 2, "life-2")
+    state.reserve(Reserve(workflow_id="d", kind="down"), 3)
+    assert state.reserve(Reserve(workflow_id="b", kind="launch"), 3)[0].granted is False
+    state.release(Release(workflow_id="d", nodes_deleted=True), 4, "life-2")
+    assert state.lost == []
+
+
+def test_an_action_for_a_job_that_has_gone_with_its_nodes_is_nothing() -> None:
+    assert fresh().job_started(7, 1) == []
 
 
 def test_a_jobs_end_is_told_to_its_launch_only_if_nobody_else_can() -> None:
@@ -269,32 +341,56 @@ def test_the_state_survives_continue_as_new() -> None:
     assert ClusterState.model_validate_json(state.model_dump_json()) == state
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["launch", "exec", "down", "release", "nodes", "deleted", "end"]), st.integers(0, 3))
-    )
-)
-def test_whatever_happens_making_and_deleting_nodes_are_alone(events: list[tuple[str, int]]) -> None:
-    """Invariant: an exclusive operation that is granted is the only one that is granted."""
+EVENTS = "launch exec down release discard nodes deleted submit cancel started end gone".split()
+
+
+@given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 3))))
+def test_whatever_happens(events: list[tuple[str, int]]) -> None:
+    """Making and deleting nodes are alone, nobody waits in vain, a job starts once, and never after its end."""
     state = fresh()
+    starts: set[tuple[str, int]] = set()
     for step, (event, which) in enumerate(events):
         name = f"w{which}"
-        holder = next((op for op in state.operations if op.workflow_id == name), None)
         try:
-            if event in ("launch", "exec", "down"):
-                if holder is None:
-                    state.reserve(Reserve(workflow_id=name, kind=event, job=None), step)  # type: ignore[arg-type]
-            elif holder is None or not holder.granted:
-                continue
-            elif event == "release":
-                state.release(Release(workflow_id=name), step, f"life-{step}")
-            elif event == "nodes" and holder.kind == "launch" and not state.nodes:
-                state.report_nodes(NodesReport(workflow_id=name, uid=state.uid, nodes=[node(0)], offer=OFFER), step)
-            elif event == "deleted" and holder.kind == "down":
-                state.release(Release(workflow_id=name, nodes_deleted=True), step, f"life-{step}")
-        except (ClusterDoesNotExist, ClusterNotUpError):
-            pass
+            actions = happen(state, event, name, step)
+        except (ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError):
+            actions = []
+        for action in actions:
+            if isinstance(action, StartJob):
+                assert (state.uid, action.job_id) not in starts
+                starts.add((state.uid, action.job_id))
+                assert not state.jobs[action.job_id].status.is_terminal()
         granted = [op for op in state.operations if op.granted]
         assert not any(op.exclusive for op in granted) or len(granted) == 1
-        if state.operations and not granted:
-            raise AssertionError("somebody waits and nobody holds")
+        waiting = {op.job_id for op in state.operations if not op.granted}
+        in_the_way = [job for job in state.active_jobs() if job.id not in waiting]
+        assert not state.operations or granted or in_the_way, "somebody waits and nobody holds"
+        assert state.nodes or not [job for job in in_the_way if job.ranks], "a job runs on nothing"
+        assert state.is_active() or not state.nodes or state.idle_since is not None, "idle, and no clock runs"
+
+
+def happen(state: ClusterState, event: str, name: str, step: int) -> list[Action]:
+    """One thing that may happen at any time, as far as its sender may do it."""
+    holder = next((op for op in state.operations if op.workflow_id == name), None)
+    job = next((job for job in state.active_jobs() if job.launch == name), None)
+    match event:
+        case "launch" | "exec" | "down" if holder is None:
+            record = None if event == "down" else JobRecord(id=0)
+            return state.reserve(Reserve(workflow_id=name, kind=event, job=record), step)[1]  # type: ignore[arg-type]
+        case "release" | "discard" if holder is not None and holder.granted and holder.kind != "down":
+            return state.release(Release(workflow_id=name, discard=event == "discard"), step, f"life-{step}")
+        case "nodes" if holder is not None and holder.exclusive and holder.kind == "launch" and holder.granted:
+            return state.report_nodes(NodesReport(workflow_id=name, uid=state.uid, nodes=[node(0)], offer=OFFER), step)
+        case "deleted" if holder is not None and holder.granted and holder.kind == "down":
+            return state.release(Release(workflow_id=name, nodes_deleted=True), step, f"life-{step}")
+        case "submit" if holder is not None and holder.granted and holder.job_id is not None and state.nodes:
+            return state.submit(Submission(workflow_id=name, job_id=holder.job_id, spec="key"), step)
+        case "cancel":
+            return state.cancel_jobs(None, step)
+        case "started" if job is not None and job.ranks:
+            return state.job_started(job.id, step)
+        case "end" if job is not None and job.status is JobStatus.RUNNING:
+            return state.job_ended(JobEnd(job_id=job.id, status=JobStatus.SUCCEEDED), step)
+        case "gone" if state.nodes:
+            state.nodes_gone([0])
+    return []

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from skyflow.activities.cluster import ClusterActivities
+from skyflow.activities.cluster import ClusterActivities, update
 from skyflow.activities.context import Context
+from skyflow.activities.heartbeat import HeartbeatInterceptor
 from skyflow.models.calls import (
     CloudCalls,
     GangStart,
@@ -34,7 +36,7 @@ from skyflow.models.calls import (
     WatchRequest,
 )
 from skyflow.models.job import RankEnd
-from skyflow.models.name import cluster_workflow_id, task_queue
+from skyflow.models.name import task_queue
 from skyflow.models.node import GangRef, GangRequest, Node, Offer
 from skyflow.models.operation import Expect, Place
 from skyflow.models.plan import Plan, PlanRequest
@@ -70,7 +72,7 @@ class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
     async def create_nodes(self, request: GangRequest) -> list[Node]:
         self.calls.append(f"create_nodes {request.offer.zone}")
         expect = Expect(uid=request.uid, place=Place(cloud=request.offer.cloud, host=request.offer.host))
-        await self.client.get_workflow_handle(cluster_workflow_id(request.cluster)).signal("expect", expect)
+        await update(self.client, request.cluster, "expect", expect)
         ranks = range(request.num_nodes)
         if request.offer.zone in self.failures:
             self.nodes[request.token(0)] = request  # a partial gang
@@ -159,7 +161,7 @@ class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
             await asyncio.sleep(0.02)
 
     def activities(self) -> list[Any]:
-        names = [name for base in type(self).__mro__[1:6] for name in vars(base) if not name.startswith("_")]
+        names = [name for base in World.__bases__ for name in vars(base) if not name.startswith("_")]
         return [getattr(self, name) for name in names]
 
 
@@ -175,19 +177,21 @@ class Clusters(ClusterActivities):
         return [getattr(self, name) for name in [*names, "describe_workflows", "find_life"]]
 
 
+W = TypeVar("W", bound=World)
+
+
 def offer(zone: str, price: float = 1) -> Offer:
     return Offer(cloud="fake", region="r", zone=zone, instance_type="t", cpus=2, memory=4, price=price, host=None)
 
 
-@pytest.fixture
-async def world(temporal_address: str, tmp_path: Path, unique: str) -> AsyncIterator[World]:
-    """A fake world in a namespace of its own, served by a worker with the real workflows."""
-    client = await Client.connect(temporal_address, data_converter=data_converter)
-    settings = Settings.from_env({"SKYFLOW_HOME": str(tmp_path), "SKYFLOW_CHECK_SECONDS": "0.5"})
+@asynccontextmanager
+async def served(address: str, folder: Path, kind: type[W], clusters: type[Clusters] = Clusters) -> AsyncIterator[W]:
+    """A fake world, served by a worker with the real workflows."""
+    client = await Client.connect(address, data_converter=data_converter)
+    settings = Settings.from_env({"SKYFLOW_HOME": str(folder), "SKYFLOW_CHECK_SECONDS": "0.5"})
     context = Context(settings, client, store=None, connections=None, deployment="d", search_attributes=False)  # type: ignore[arg-type]
-    clusters = Clusters(context)
-    world = World(client, [offer("a", 1), offer("b", 2)])
-    all_activities = [*clusters.activities(), *world.activities()]
+    world = kind(client, [offer("a", 1), offer("b", 2)])
+    all_activities = [*clusters(context).activities(), *world.activities()]
     workers = [
         Worker(
             client,
@@ -195,10 +199,17 @@ async def world(temporal_address: str, tmp_path: Path, unique: str) -> AsyncIter
             workflows=WORKFLOWS if kind == "quick" else [],
             activities=all_activities,
             workflow_runner=sandbox(),
+            interceptors=[HeartbeatInterceptor()],
         )
         for kind in ("quick", "cloud", "sync", "watch")
     ]
     async with workers[0], workers[1], workers[2], workers[3]:
+        yield world
+
+
+@pytest.fixture
+async def world(temporal_address: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with served(temporal_address, tmp_path, World) as world:
         yield world
 
 
