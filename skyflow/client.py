@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,7 +32,7 @@ from skyflow.models.name import (
     task_queue,
 )
 from skyflow.models.stage import Stage
-from skyflow.settings import Settings
+from skyflow.settings import Settings, user_name
 
 if TYPE_CHECKING:
     import temporalio.client as temporal
@@ -164,7 +163,7 @@ class Client:
                 f"The task is {size >> 10} KiB; {MAX_TASK_BYTES >> 10} at most. Put long scripts into the workdir."
             )
         stages = request.get("stages")
-        request |= {"task": config, "cluster": cluster, "user": getpass.getuser()}
+        request |= {"task": config, "cluster": cluster, "user": user_name()}
         if not request["dryrun"]:
             request |= await self._snapshots(task, with_mounts=stages is None)
         kind = "exec" if stages else "launch"
@@ -406,7 +405,7 @@ def _typed(cause: BaseException | None) -> BaseException:
 
 
 def _made_up_name() -> str:
-    user = "".join(c for c in getpass.getuser().lower() if c.isalnum())
+    user = "".join(c for c in user_name().lower() if c.isalnum())
     return f"sky-{uuid.uuid4().hex[:4]}-{user}".rstrip("-")
 
 

@@ -10,7 +10,6 @@
     ├── JobDoesNotExist (ValueError)      3
     ├── ResourcesUnavailableError         4   nothing could be had; `failover_history` says what was tried
     ├── ResourcesMismatchError            4   the cluster is there, but too small for the task
-    ├── NoCloudAccessError                4   no enabled cloud
     ├── TemporalUnavailableError          5   the Temporal server, or a worker, does not answer
     ├── EmbeddedServerError               5   the background server of this machine cannot be started
     ├── StoreError                        6   the store cannot be read or written
@@ -87,10 +86,6 @@ class ResourcesUnavailableError(SkyflowError):
 
 
 class ResourcesMismatchError(SkyflowError):
-    exit_code = 4
-
-
-class NoCloudAccessError(SkyflowError):
     exit_code = 4
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from skyflow.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,31 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: dict[str, str] | None = None) -> Settings:
-        """Reads the environment (`os.environ` if not given)."""
+        """Reads the environment (`os.environ` if not given). Raises UsageError for a number that is none."""
         env = dict(os.environ) if env is None else env
         home = Path(env.get("SKYFLOW_HOME") or Path(env.get("HOME") or Path.home()) / ".skyflow").absolute()
         return cls(
             home=home,
             store=env.get("SKYFLOW_STORE") or f"file://{home / 'store'}",
-            check_seconds=float(env.get("SKYFLOW_CHECK_SECONDS") or 60),
-            safety_minutes=int(env.get("SKYFLOW_SAFETY_MINUTES") or 60),
+            check_seconds=_number(env, "SKYFLOW_CHECK_SECONDS", 60, at_least=0.1),
+            safety_minutes=int(_number(env, "SKYFLOW_SAFETY_MINUTES", 60, at_least=1)),
         )
+
+
+def user_name() -> str:
+    """Who runs this process; its number where that has no name (a container)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _number(env: Mapping[str, str], name: str, default: float, *, at_least: float) -> float:
+    text = env.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not at_least <= value < math.inf:
+        raise UsageError(f"The environment variable {name} is {text!r}; it has to be a number, {at_least:g} or more.")
+    return value

@@ -50,7 +50,10 @@ class Context:
             except NodeUnreachableError as error:
                 if node.rank not in await self.gone(gang):
                     raise
-                raise NodeLostError(f"Node {node.rank} of cluster {gang.cluster!r} is gone.") from error
+                raise NodeLostError(
+                    f"Node {node.rank} of cluster {gang.cluster!r} is gone. Take the cluster down, then launch again: "
+                    f"skyflow down {gang.cluster}"
+                ) from error
 
         return connect
 

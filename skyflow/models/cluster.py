@@ -136,6 +136,7 @@ class ClusterState(Wire):
             "to_down": self.rule is not None,
             "safety": bool(self.rule and self.rule.safety),
             "idle_since": self.idle_since,
+            "lost": self.lost,
             "places": [place.model_dump() for place in self.places],
             "active_jobs": len(self.active_jobs()),
             "next_job": self.next_job,

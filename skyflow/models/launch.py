@@ -63,7 +63,6 @@ class StageProgress(Wire):
     name: str
     started: float
     ended: float | None = None
-    detail: str = ""
 
 
 class LaunchProgress(Wire):
@@ -72,8 +71,6 @@ class LaunchProgress(Wire):
     cluster: str = ""
     uid: str = ""
     job_id: int | None = None
-    ranks: list[int] = Field(default_factory=list)
-    """Ranks, in the cluster, of the nodes whose logs belong to this launch."""
     stages: list[StageProgress] = Field(default_factory=list)
     attempts: list[Attempt] = Field(default_factory=list)
     plan: list[Offer] = Field(default_factory=list)
@@ -92,7 +89,6 @@ class LaunchResult(Wire):
     """The job's status; empty if there was no job to wait for."""
     returncode: int | None = None
     reason: str = ""
-    ranks: list[int] = Field(default_factory=list)
     num_nodes: int = 0
     offer: Offer | None = None
     plan: list[Offer] = Field(default_factory=list)

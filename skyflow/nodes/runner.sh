@@ -35,7 +35,7 @@ die() { # STATUS TEXT
 
 now() { date +%s; }
 
-event() { printf '1 %s\n' "$1" >>"$root/events"; }
+event() { printf '1 %s\n' "$1" 2>/dev/null >>"$root/events"; }
 
 own_session() { # instead of this shell
     if command -v setsid >/dev/null; then
@@ -45,21 +45,19 @@ own_session() { # instead of this shell
     fi
 }
 
-put_new() { # FILE TEXT: false if it is there already
-    printf '%s\n' "$2" >"$1.$$" || die 1 "cannot write $1"
-    if ln "$1.$$" "$1" 2>/dev/null; then
-        rm -f "$1.$$"
-    else
-        rm -f "$1.$$"
-        [ -e "$1" ] || die 1 "cannot link $1"
-        return 1
-    fi
+put_new() { # FILE TEXT: false if it is there already, or cannot be written
+    [ ! -e "$1" ] || return 1
+    printf '%s\n' "$2" 2>/dev/null >"$1.$$" && [ -s "$1.$$" ] && ln "$1.$$" "$1" 2>/dev/null
+    done=$?
+    rm -f "$1.$$"
+    return $done
 }
 
-finish() { # CODE: the first one counts
+finish() { # CODE: the first one counts. If the disk has no room even for this, the unit counts as lost
     size=0
     [ ! -e "$dir/log" ] || size=$(wc -c <"$dir/log")
     time=$(now)
+    rm -f "$dir/reserve"
     if put_new "$dir/end" "$1 $((size)) $time"; then event "end $id $1 $((size)) $time"; fi
 }
 
@@ -129,9 +127,11 @@ run() { # SCRIPT: the process that a unit lives in, leader of a session
     process $$
     if ! put_new "$dir/claim" "$$ $ticks $boot $time"; then
         rm -f "$1"
+        [ -e "$dir/claim" ] || die 1 "cannot write $dir/claim"
         answer
         return
     fi
+    printf '%4096s' '' 2>/dev/null >"$dir/reserve" # room for the unit's end, should it fill the disk
     mv -f "$1" "$dir/script"
     : >"$dir/log"
     event "start $id $time"
@@ -158,6 +158,7 @@ run() { # SCRIPT: the process that a unit lives in, leader of a session
 cancel() { # GRACE CODE
     mkdir -p "$dir" || exit 1
     if put_new "$dir/claim" cancelled; then finish "$2"; fi
+    [ -e "$dir/claim" ] || die 1 "cannot write $dir/claim"
     read -r pid ticks_then boot_then _ <"$dir/claim"
     [ "$pid" != cancelled ] || [ -e "$dir/end" ] || finish "$2"
     [ ! -e "$dir/end" ] || return 0
@@ -167,6 +168,7 @@ cancel() { # GRACE CODE
         end_tree TERM "$1"
         if ! is_alive "$pid" "$ticks_then" "$boot_then"; then
             finish "$2"
+            return
         elif [ $patience -eq 0 ]; then
             kill -s KILL "$pid"
         else
@@ -189,8 +191,12 @@ show_one() {
             finish -1
         fi
     fi
-    code=- size=0 time=-
-    [ ! -e "$dir/end" ] || read -r code size time <"$dir/end"
+    code=-1 size=0 time=-
+    if [ -e "$dir/end" ]; then
+        read -r code size time <"$dir/end"
+    elif [ -e "$dir/log" ]; then # there was no room for its end
+        size=$(($(wc -c <"$dir/log")))
+    fi
     case $pid:$code in
         cancelled:*) echo "$id cancelled $code - $time 0" ;;
         *:-1) echo "$id lost -1 $began $time $size" ;;

@@ -6,6 +6,7 @@ import uuid
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
+from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
 from temporalio.client import Client, RPCError, WorkflowExecutionStatus
@@ -13,8 +14,8 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCStatusCode
 
 from skyflow.models.name import DEPLOYMENT_WORKFLOW_ID, task_queue
+from skyflow.worker.dev_server import SEARCH_ATTRIBUTES
 
-SEARCH_ATTRIBUTES = ("SkyflowCluster", "SkyflowStatus")
 RETENTION = timedelta(days=30)
 
 
@@ -49,7 +50,8 @@ async def has_search_attributes(client: Client) -> bool:
         )
     except RPCError:  # no right to look: do without
         return False
-    return all(name in answer.custom_attributes for name in SEARCH_ATTRIBUTES)
+    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+    return all(answer.custom_attributes.get(name) == keyword for name in SEARCH_ATTRIBUTES)
 
 
 async def keep_history(client: Client, retention: timedelta = RETENTION) -> None:

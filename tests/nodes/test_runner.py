@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -262,6 +264,36 @@ async def test_a_node_that_cannot_be_written(conn: Connection, server: SshServer
     (server.home / ".skyflow/jobs").write_text("not a folder")
     with pytest.raises(SkyflowError, match=r"The job runner on node node-0 failed \(status 1: mkdir: "):
         await start(conn, "1", "true")
+
+
+@pytest.fixture
+def small_disk(server: SshServer) -> Iterator[Path]:
+    """Units live on a disk of 256 KiB."""
+    if os.getuid() != 0 or sys.platform != "linux":
+        pytest.skip("only root can mount a small disk")
+    disk = server.home / ".skyflow/jobs"
+    disk.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "skyflow-test", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+async def test_a_full_disk_hides_no_end(conn: Connection, small_disk: Path) -> None:
+    fill = "cat /dev/zero >~/.skyflow/jobs/big 2>/dev/null; "
+    assert await start(conn, "1", f"{fill} exit 7") == "started"
+    assert (await runner.wait(conn, UID, "1")).code == 7
+    (small_disk / "big").unlink()
+    assert await start(conn, "2", f"{fill} sleep 100") == "started"
+    await until(lambda: (small_disk / "big").exists() and not os.statvfs(small_disk).f_bavail)
+    assert (await runner.show(conn, UID, ["2"]))["2"].state == "running"
+    await runner.cancel(conn, UID, "2", 1, 137)
+    state = (await runner.show(conn, UID, ["2"]))["2"]
+    assert state.state in ("ended", "lost")
+    assert state.code in (143, 137, -1)  # by SIGTERM, if there was no room for who sent it; lost, if for nothing
+    with pytest.raises(SkyflowError, match=r"cannot write|No space left"):
+        await start(conn, "3", "true")
+    assert "3" not in await runner.show(conn, UID)
+    await runner.cancel(conn, UID, "2", 1, 137)
 
 
 async def test_names_that_are_none(conn: Connection) -> None:

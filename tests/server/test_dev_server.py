@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from skyflow.worker import deployment, dev_server
+from skyflow.worker import dev_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,3 @@ def test_print_prints_what_the_compose_file_says() -> None:
     command = [sys.executable, "-m", "skyflow.worker.dev_server", "--print"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert json.loads(printed) == dev_server.compose()
-
-
-def test_the_worker_looks_for_the_search_attributes_that_the_server_gets() -> None:
-    assert tuple(dev_server.SEARCH_ATTRIBUTES) == deployment.SEARCH_ATTRIBUTES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import sys
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from skyflow.clouds.local.lab import LabConfig
 from skyflow.clouds.protocol import Capabilities, CloudAccess
 from skyflow.errors import NodeUnreachableError, ProvisionError, UsageError
 from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, Offer
-from skyflow.settings import Settings
+from skyflow.settings import Settings, user_name
 
 LIST_SECONDS = 30.0
 CREATE_SECONDS = 60.0
@@ -46,7 +45,7 @@ class LocalCloud:
         try:
             self._folder.create()
             LabConfig.load(self._folder.config)
-            return CloudAccess(enabled=True, identity=f"{getpass.getuser()}@{self.host}")
+            return CloudAccess(enabled=True, identity=f"{user_name()}@{self.host}")
         except OSError as error:
             reason = f"{self._folder.path} cannot be written: {error.strerror}."
             return CloudAccess(enabled=False, reason=reason, advice="Point SKYFLOW_HOME at a folder that can be.")
