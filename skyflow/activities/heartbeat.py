@@ -1,14 +1,22 @@
-"""Heartbeats of all activities: so a dead worker is noticed at once, and a cancel arrives."""
+"""Heartbeats of all activities: so a dead worker is noticed at once, a cancel arrives, and progress can be seen."""
 
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from typing import Any
 
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 BEAT_SECONDS = 2.0
+
+_details: ContextVar[list[Any]] = ContextVar("details")
+
+
+def report(*details: Any) -> None:
+    """What the next beats of this activity carry, for whoever looks at the workflow's pending activities."""
+    _details.get()[:] = details
 
 
 class HeartbeatInterceptor(Interceptor):
@@ -21,14 +29,16 @@ class HeartbeatInterceptor(Interceptor):
 
 class _Beating(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        beating = asyncio.create_task(_beat())
+        details: list[Any] = []
+        _details.set(details)
+        beating = asyncio.create_task(_beat(details))
         try:
             return await super().execute_activity(input)
         finally:
             beating.cancel()
 
 
-async def _beat() -> None:
+async def _beat(details: list[Any]) -> None:
     while True:
         await asyncio.sleep(BEAT_SECONDS)
-        activity.heartbeat()
+        activity.heartbeat(*details)

@@ -1,18 +1,27 @@
-"""Bulk bytes from the store to nodes."""
+"""Bytes from the store to nodes."""
 
 from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
 
 from temporalio import activity
 
 from skyflow.activities.context import Context
+from skyflow.activities.heartbeat import report
 from skyflow.errors import UsageError
 from skyflow.models.calls import SyncCalls, SyncReport, SyncRequest
-from skyflow.nodes.sync import sync
+from skyflow.nodes.bulk import sync_in_process
+from skyflow.nodes.sync import SyncResult, TooMuchError, sync_all
+from skyflow.store.key import client_key
 from skyflow.store.reader import SnapshotReader
+
+BULK_BYTES = 64 << 20
+"""More than this, for all nodes together, is sent by a process of its own."""
 
 
 class SyncActivities(SyncCalls):
-    """One snapshot onto one node."""
+    """One snapshot onto all nodes of a gang."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -34,7 +43,23 @@ class SyncActivities(SyncCalls):
                 f"The client's store is {request.store}, this worker's is {context.settings.store}: "
                 "set SKYFLOW_STORE to the same URL for both."
             )
-        connect = await context.sure_opener(gang)
-        async with connect(gang.nodes[0]) as connection:
-            result = await sync(connection, SnapshotReader(context.store), request.ref, request.target)
-        return SyncReport(sent_files=result.sent_files, sent_bytes=result.sent_bytes, deleted=result.deleted)
+        try:
+            results = await self._sync_here(request)
+        except TooMuchError:
+            key = await client_key(context.store, gang.cluster, gang.uid)
+            results = await sync_in_process(
+                context.settings.store, gang.nodes, key.private, request.ref, request.target, report
+            )
+        return SyncReport(
+            sent_files=sum(result.sent_files for result in results),
+            sent_bytes=sum(result.sent_bytes for result in results),
+            deleted=sum(result.deleted for result in results),
+        )
+
+    async def _sync_here(self, request: SyncRequest) -> list[SyncResult]:
+        connect = await self.context.sure_opener(request.gang)
+        async with AsyncExitStack() as stack:
+            entering = [stack.enter_async_context(connect(node)) for node in request.gang.nodes]
+            connections = await asyncio.gather(*entering)
+            reader = SnapshotReader(self.context.store)
+            return await sync_all(connections, reader, request.ref, request.target, progress=report, at_most=BULK_BYTES)

@@ -26,7 +26,7 @@ class WatchActivities(WatchCalls):
         gang = request.gang
         connect = await self.context.opener(gang)
         sink = LogWriter(self.context.store, gang.cluster, gang.uid)
-        result = await watch(gang.nodes, connect, gang.uid, request.cursors, sink, activity.heartbeat)
+        result = await watch(gang.nodes, connect, gang.uid, request.cursors, sink)
         ended = [UnitEvent(rank=e.rank, unit=e.unit, code=e.code) for e in result.events]
         silent = {far.rank for far in result.unreachable}
         gone = sorted(silent & await self.context.gone(gang)) if silent else []

@@ -24,10 +24,9 @@ from skyflow.models.wire import Wire
 
 
 class SyncRequest(Wire):
-    """Bring a snapshot onto one node."""
+    """Bring a snapshot onto nodes."""
 
     gang: Gang
-    """One node."""
     ref: str
     """Key of the snapshot in the store."""
     target: str
@@ -37,6 +36,8 @@ class SyncRequest(Wire):
 
 
 class SyncReport(Wire):
+    """What was done on all nodes together."""
+
     sent_files: int = 0
     sent_bytes: int = 0
     deleted: int = 0
@@ -196,7 +197,7 @@ class SyncCalls:
 
     @activity.defn
     async def sync_file_mounts(self, request: SyncRequest) -> SyncReport:
-        """As sync_workdir, for one mount on one node."""
+        """As sync_workdir, for one mount."""
         raise NotImplementedError
 
 

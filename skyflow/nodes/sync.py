@@ -48,6 +48,10 @@ Progress = Callable[[int, int], None]
 """Is told of the bytes that were sent, and of those that have to be."""
 
 
+class TooMuchError(Exception):
+    """There is more to send than the caller wants to."""
+
+
 class Completed(Protocol):
     """A command that ran on the node."""
 
@@ -98,11 +102,17 @@ class _Meter:
     """Counts the bytes of all streams of a sync."""
 
     progress: Progress | None
+    at_most: int | None
     sent: int = 0
     total: int = 0
+    to_nodes: int = 0
 
-    def expect(self, size: int) -> None:
+    def expect(self, size: int, nodes: int) -> None:
+        """A stream of so many bytes to so many nodes is about to begin."""
         self.total += size
+        self.to_nodes += size * nodes
+        if self.at_most is not None and self.to_nodes > self.at_most:
+            raise TooMuchError
 
     def add(self, size: int) -> None:
         self.sent += size
@@ -150,7 +160,13 @@ async def sync(
 
 
 async def sync_all(
-    conns: Sequence[Connection], reader: Reader, ref: str, target: str, *, progress: Progress | None = None
+    conns: Sequence[Connection],
+    reader: Reader,
+    ref: str,
+    target: str,
+    *,
+    progress: Progress | None = None,
+    at_most: int | None = None,
 ) -> list[SyncResult]:
     """Makes a target on nodes what a snapshot says.
 
@@ -163,6 +179,7 @@ async def sync_all(
         ref: of the snapshot.
         target: absolute, `~/…`, or relative to `~/sky_workdir`. A snapshot of a file lands as this file.
         progress: is called as bytes are handed to the connections.
+        at_most: bytes, for all nodes together, that may be sent.
 
     Returns:
         What was done to each, in their order.
@@ -170,6 +187,7 @@ async def sync_all(
     Raises:
         SkyflowError: a node refuses (rights, disk, a folder in the way), with its reason.
         NodeUnreachableError: a connection broke; run it again.
+        TooMuchError: there is more to send than `at_most`.
     """
     target = posixpath.normpath(target)
     manifest = await reader.manifest(ref)
@@ -178,7 +196,7 @@ async def sync_all(
             raise InvalidTaskError(f"The target {target} is a folder, but its source is a file; name the file.")
         manifest = Manifest("f", tuple(entry._replace(path=posixpath.basename(target)) for entry in manifest.entries))
     results: dict[int, SyncResult] = {}
-    meter = _Meter(progress)
+    meter = _Meter(progress, at_most)
     for _ in range(ATTEMPTS):
         left = [number for number in range(len(conns)) if number not in results]
         if not left:
@@ -236,7 +254,7 @@ async def _send(
     same_list = there.generation != "none" and there.kind == manifest.kind and there.recorded == plan.recorded
     if same_list and not (plan.send or plan.make or plan.chmod):
         return [result] * len(conns)
-    meter.expect(total)
+    meter.expect(total, len(conns))
     codec = "zstd" if there.zstd else "plain"
     arguments = f"{_arguments(manifest.kind, target)} {there.generation} {codec}"
     command = f'sh "$HOME"/.skyflow/bin/{_script_name()} apply {arguments}'

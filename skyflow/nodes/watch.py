@@ -41,8 +41,8 @@ class Pace:
     """At most so often is a piece of a log written, unless it has 1 MiB or the unit has ended."""
     unreachable: float = 30
     """A node that cannot be reached for longer ends the watch."""
-    beat: float = 1
-    """So often is `on_beat` called."""
+    check: float = 1
+    """So often is looked whether that is so, if nothing happens."""
     look: float = 60
     """So often is looked for units that vanished without a word (somebody killed the runner's own process)."""
 
@@ -85,7 +85,6 @@ async def watch(
     uid: str,
     cursors: Mapping[str, int],
     sink: LogSink,
-    on_beat: Callable[[], None],
     pace: Pace | None = None,
 ) -> WatchResult:
     """Returns when a unit has ended and its log is in the sink, or a node cannot be reached for long.
@@ -96,7 +95,6 @@ async def watch(
         uid: of the life of the cluster.
         cursors: node id → where to begin in its events; 0 if absent.
         sink: where the logs go. What it raises ends the watch.
-        on_beat: called again and again while the watch is alive.
         pace: how often it does what.
     """
     pace = pace or Pace()
@@ -112,7 +110,9 @@ async def watch(
             try:
                 while (result := _result(followers, pace)) is None:
                     happened.clear()
-                    await _until(happened, on_beat, pace.beat)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(pace.check):
+                            await happened.wait()
                     await asyncio.sleep(COALESCE_SECONDS)
                 return result
             finally:
@@ -269,14 +269,6 @@ def _result(followers: list[_Follower], pace: Pace) -> WatchResult | None:
     if not events and not any(time.time() - one.since >= pace.unreachable for one in down):
         return None
     return WatchResult({node: marks[-1].offset for node, marks in settled.items()}, events, down)
-
-
-async def _until(happened: asyncio.Event, on_beat: Callable[[], None], seconds: float) -> None:
-    while not happened.is_set():
-        on_beat()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await happened.wait()
 
 
 def _delays() -> Iterator[float]:

@@ -198,13 +198,12 @@ class LaunchWorkflow:
             calls = [
                 call(
                     method,
-                    SyncRequest(gang=self._gang([node]), ref=ref, target=target, store=self.request.store),
-                    f"{stage.name} · {target} → node {node.rank}",
+                    SyncRequest(gang=self._gang(self.nodes), ref=ref, target=target, store=self.request.store),
+                    f"{stage.name} · {target} → {len(self.nodes)} node(s)",
                     kind="sync",
                     host=self._host(),
                 )
                 for target, ref in snapshots.items()
-                for node in self.nodes
             ]
             await asyncio.gather(*calls)
 

@@ -75,7 +75,7 @@ async def test_jobs_and_their_logs(place: tuple[Node, str, SshServer], pool: Con
     async with pool.connect(node, key) as conn:
         assert await runner.start(conn, UID, "1", script.encode()) == "started"
         watching = asyncio.create_task(
-            watch([node], lambda node: pool.connect(node, key), UID, {}, sink, lambda: None, Pace(flush=0))
+            watch([node], lambda node: pool.connect(node, key), UID, {}, sink, Pace(flush=0))
         )
         await sink.until("1", 0, lambda data: data.endswith(b"\n100000\n"))
         await gate.open()

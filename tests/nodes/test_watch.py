@@ -23,7 +23,7 @@ from .server import SshServer
 from .sink import MemorySink
 
 pytestmark = pytest.mark.timeout(60)
-FAST = Pace(flush=0.01, beat=0.01)
+FAST = Pace(flush=0.01, check=0.01)
 
 
 class Lab:
@@ -34,14 +34,10 @@ class Lab:
         self.connect = connect_with(pool, *servers)
         self.sink = MemorySink()
         self.cursors: dict[str, int] = {}
-        self.beats = 0
-
-    def _beat(self) -> None:
-        self.beats += 1
 
     async def watch(self, *ranks: int, pace: Pace = FAST, sink: Any = None) -> WatchResult:
         nodes = [server.node for server in self.servers if not ranks or server.node.rank in ranks]
-        result = await watch(nodes, self.connect, UID, self.cursors, sink or self.sink, self._beat, pace)
+        result = await watch(nodes, self.connect, UID, self.cursors, sink or self.sink, pace)
         self.cursors |= result.cursors
         return result
 
@@ -81,7 +77,7 @@ async def running(lab: Lab, **more: Any) -> AsyncIterator[asyncio.Task[WatchResu
 
 async def test_an_end_is_told_once_and_its_log_is_there(lab: Lab) -> None:
     async with running(lab) as task:
-        await until(lambda: lab.beats > 1)
+        await until(lambda: lab.servers[0].connected > 0)
         await lab.start(0, "1", "echo hello; exit 3")
         assert (await task).events == [Event("node-0", 0, "1", "end", 3)]
         assert lab.sink.logs["1", 0] == b"hello\n"
@@ -167,7 +163,7 @@ async def test_a_node_that_cannot_be_reached(lab: Lab) -> None:
     await lab.start(0, "1", "read x <~/gate; echo late")
     before = time.time()
     await server.stop()
-    result = await lab.watch(pace=Pace(unreachable=0.2, beat=0.01))
+    result = await lab.watch(pace=Pace(unreachable=0.2, check=0.01))
     [down] = result.unreachable
     assert (down.node, down.rank, result.events) == ("node-0", 0, [])
     assert before <= down.since <= time.time() - 0.2
@@ -182,8 +178,8 @@ async def test_it_knows_another_machine_at_the_same_place(lab: Lab) -> None:
     await lab.servers[0].stop()
     lab.servers[0].replace_host_key()
     await lab.servers[0].start()
-    pace = Pace(unreachable=0, beat=0.01)
-    result = await watch([node], lab.connect, UID, {}, lab.sink, lambda: None, pace)
+    pace = Pace(unreachable=0, check=0.01)
+    result = await watch([node], lab.connect, UID, {}, lab.sink, pace)
     assert "another host key" in result.unreachable[0].reason
 
 

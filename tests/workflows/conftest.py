@@ -106,7 +106,7 @@ class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
 
     @activity.defn
     async def sync_workdir(self, request: SyncRequest) -> SyncReport:
-        self.calls.append(f"sync_workdir {request.gang.nodes[0].rank}")
+        self.calls.append(f"sync_workdir {len(request.gang.nodes)}")
         return SyncReport()
 
     @activity.defn
