@@ -57,14 +57,22 @@ def launch(
     Raises:
         SkyflowError: one of `skyflow.errors`; CommandError if setup failed.
     """
-    _refuse(retry_until_up=retry_until_up, backend=backend, detach_setup=detach_setup)
+    _refuse(backend=backend, detach_setup=detach_setup)
     if optimize_target is not OptimizeTarget.COST:
         raise NotSupportedError("optimize_target other than OptimizeTarget.COST is not supported by this version yet.")
     one = _one_task(task)
-    options = {"dryrun": dryrun, "down": down, "detach_run": detach_run, "no_setup": no_setup}
 
     async def body(client: Client) -> tuple[int | None, ClusterHandle | None]:
-        handle = await client.launch(one, cluster_name, idle_minutes_to_autostop=idle_minutes_to_autostop, **options)
+        handle = await client.launch(
+            one,
+            cluster_name,
+            dryrun=dryrun,
+            down=down,
+            detach_run=detach_run,
+            no_setup=no_setup,
+            retry_until_up=retry_until_up,
+            idle_minutes_to_autostop=idle_minutes_to_autostop,
+        )
         return await _finish(handle, one, stream_logs)
 
     return _run(body)

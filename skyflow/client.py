@@ -111,6 +111,7 @@ class Client:
         down: bool = False,
         detach_run: bool = False,
         no_setup: bool = False,
+        retry_until_up: bool = False,
         idle_minutes_to_autostop: int | None = None,
     ) -> Launch:
         """Starts a launch: finds a place, makes the nodes, syncs, sets up, runs.
@@ -122,6 +123,7 @@ class Client:
             down: take the nodes down as soon as the job has ended.
             detach_run: the launch is over when the job is queued.
             no_setup: skip setup.
+            retry_until_up: when no place can give the nodes, wait and try all of them again.
             idle_minutes_to_autostop: take the cluster down after so many idle minutes (with `down`).
 
         Raises:
@@ -136,6 +138,7 @@ class Client:
             "down": down,
             "detach_run": detach_run,
             "no_setup": no_setup,
+            "retry_until_up": retry_until_up,
             "idle_minutes_to_autostop": idle_minutes_to_autostop,
         }
         return await self._start(task, name, request)

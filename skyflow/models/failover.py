@@ -58,12 +58,19 @@ class Failover:
 
 def exhausted(cluster: str, attempts: list[Attempt]) -> ResourcesUnavailableError:
     """The error after the last offer: what was tried, what each place answered, what to do."""
-    tried = "; ".join(f"{a.place} ({a.instance_type}): {a.error}" for a in attempts)
+    answers = list(dict.fromkeys(f"{a.place} ({a.instance_type}): {a.error.rstrip('.')}" for a in attempts))
     message = (
-        f"No place could give the nodes for cluster {cluster!r}. Tried {len(attempts)}: {tried}. "
-        "Try again later, or ask for less: other regions, other sizes."
+        f"No place could give the nodes for cluster {cluster!r}. Tried {len(answers)}: {'; '.join(answers)}. "
+        "Wait for them with --retry-until-up, or allow other places or sizes (--infra, --cpus, --memory)."
     )
     return ResourcesUnavailableError(message, [attempt.model_dump() for attempt in attempts])
+
+
+def waiting(attempts: list[Attempt], pause: float) -> str:
+    """What a launch says while it waits to try all places again."""
+    places = len({(a.place, a.instance_type) for a in attempts})
+    last = f"; the last said: {attempts[-1].error}" if attempts else ""
+    return f"nodes: none of {places} offer(s) can give them now, next try in {pause:.0f} s{last}"
 
 
 def infeasible(ruled_out: list[str]) -> ResourcesUnavailableError:

@@ -8,40 +8,8 @@ from pydantic import Field, ValidationError
 
 from skyflow.errors import InvalidTaskError
 from skyflow.models.node import Offer
+from skyflow.models.operation import Reservation
 from skyflow.models.wire import Wire
-
-
-class LaunchRequest(Wire):
-    """Input of a LaunchWorkflow. Plain JSON: any client in any language can write it. Only `task` is needed."""
-
-    task: dict[str, Any] = Field(default_factory=dict)
-    """A task, with the keys of a task YAML."""
-    cluster: str | None = None
-    """Name of the cluster; made up if absent."""
-    stages: list[str] | None = None
-    """Names of the stages to go through; all of them if absent."""
-    dryrun: bool = False
-    down: bool = False
-    detach_run: bool = False
-    no_setup: bool = False
-    idle_minutes_to_autostop: int | None = None
-    workdir: str | None = None
-    """Key, in the store, of the snapshot of the workdir."""
-    file_mounts: dict[str, str] = Field(default_factory=dict)
-    """Target on the nodes → key of the snapshot, in the store."""
-    store: str | None = None
-    """URL of the store that the snapshots are in: the worker's must be the same."""
-    user: str = ""
-
-    @classmethod
-    def parse(cls, value: Any) -> LaunchRequest:
-        """Reads a start input. A bad one raises InvalidTaskError: the launch fails instead of retrying for ever."""
-        try:
-            return cls.model_validate(value)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "input"
-            raise InvalidTaskError(f"Invalid launch request: {where}: {first['msg']}") from None
 
 
 class Attempt(Wire):
@@ -79,6 +47,54 @@ class LaunchProgress(Wire):
     job_status: str = ""
 
 
+class Resumed(Wire):
+    """What a launch that waits for nodes takes along into a new history."""
+
+    reservation: Reservation
+    progress: LaunchProgress
+    tried: int
+    """How many offers were tried, so that no two creations of nodes have the same key."""
+    pause: float
+    """How long the last wait was, in seconds."""
+
+
+class LaunchRequest(Wire):
+    """Input of a LaunchWorkflow. Plain JSON: any client in any language can write it. Only `task` is needed."""
+
+    task: dict[str, Any] = Field(default_factory=dict)
+    """A task, with the keys of a task YAML."""
+    cluster: str | None = None
+    """Name of the cluster; made up if absent."""
+    stages: list[str] | None = None
+    """Names of the stages to go through; all of them if absent."""
+    dryrun: bool = False
+    down: bool = False
+    detach_run: bool = False
+    no_setup: bool = False
+    retry_until_up: bool = False
+    """When no place can give the nodes, wait and try all of them again, for as long as it takes."""
+    idle_minutes_to_autostop: int | None = None
+    workdir: str | None = None
+    """Key, in the store, of the snapshot of the workdir."""
+    file_mounts: dict[str, str] = Field(default_factory=dict)
+    """Target on the nodes → key of the snapshot, in the store."""
+    store: str | None = None
+    """URL of the store that the snapshots are in: the worker's must be the same."""
+    user: str = ""
+    resumed: Resumed | None = None
+    """Set by the workflow itself when it begins a new history."""
+
+    @classmethod
+    def parse(cls, value: Any) -> LaunchRequest:
+        """Reads a start input. A bad one raises InvalidTaskError: the launch fails instead of retrying for ever."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "input"
+            raise InvalidTaskError(f"Invalid launch request: {where}: {first['msg']}") from None
+
+
 class LaunchResult(Wire):
     """What came of a launch."""
 
@@ -95,6 +111,10 @@ class LaunchResult(Wire):
     """For a dry run: every offer, in the order in which they would be tried."""
     down: bool = False
     """Whether the nodes were taken down again."""
+
+
+KEPT_ATTEMPTS = 30
+"""The last attempts that a launch remembers while it waits for nodes."""
 
 
 def describe(progress: LaunchProgress) -> str:

@@ -126,6 +126,12 @@ def is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def raise_if_cancelled() -> None:
+    """For whoever awaited something that comes back in spite of a cancel, with a result or with an error."""
+    if is_being_cancelled():
+        raise asyncio.CancelledError
+
+
 async def wait_for(what: Callable[[], bool], seconds: float) -> bool:
     """Waits until `what` holds, or for so many seconds. Says whether it holds."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -31,8 +32,9 @@ with workflow.unsafe.imports_passed_through():
         UnitRequest,
         WatchCalls,
     )
+    from skyflow.models.failover import exhausted, waiting
     from skyflow.models.job import STOPPED_WITH_GANG, Gang, JobEnd, JobRecord, JobSpec, JobStatus, setup_unit
-    from skyflow.models.launch import LaunchProgress, LaunchRequest, LaunchResult, StageProgress, describe
+    from skyflow.models.launch import LaunchProgress, LaunchRequest, LaunchResult, Resumed, StageProgress, describe
     from skyflow.models.name import check_cluster_name, cluster_workflow_id, job_workflow_id
     from skyflow.models.node import Node, Offer
     from skyflow.models.operation import (
@@ -46,7 +48,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from skyflow.models.stage import Stage
     from skyflow.models.task import Task
-    from skyflow.workflows.call import call, is_being_cancelled, pauses, signal, wait_for
+    from skyflow.workflows.call import call, pauses, raise_if_cancelled, signal, wait_for
     from skyflow.workflows.provision import Provision, make_plan
 
 STOP_PATIENCE = 30.0
@@ -79,6 +81,9 @@ class LaunchWorkflow:
         self.stages = self._stages()
         self.cluster = check_cluster_name(self.request.cluster or f"sky-{workflow.uuid4().hex[:4]}")
         self.progressed.cluster = self.cluster
+        if self.request.resumed is not None:
+            self.asked = True
+            self.reservation, self.progressed = self.request.resumed.reservation, self.request.resumed.progress
         self._check_snapshots()
         self.body = asyncio.create_task(self._launch())
         if self.cancelling:  # the signal came first
@@ -113,7 +118,8 @@ class LaunchWorkflow:
         if self.request.dryrun:
             plan = await make_plan(self.task, self.progressed)
             return LaunchResult(cluster=self.cluster, plan=plan)
-        await self._reserve()
+        if self.request.resumed is None:
+            await self._reserve()
         if not self.reservation.nodes:
             await self._provision()
         else:
@@ -170,10 +176,36 @@ class LaunchWorkflow:
         self.nodes, self.offer = held.nodes, held.offer
 
     async def _provision(self) -> None:
+        """Until there are nodes. Between two rounds, this may begin a new history."""
         plan = await make_plan(self.task, self.progressed)
+        self.provision = Provision(self.cluster, self.me, self.reservation, self.task.num_nodes, self.progressed)
+        if resumed := self.request.resumed:
+            self.provision.tried, self.provision.pause = resumed.tried, resumed.pause
         with self._stage(Stage.PROVISION):
-            self.provision = Provision(self.cluster, self.me, self.reservation, self.task.num_nodes, self.progressed)
-            self.nodes, self.offer = await self.provision.run(plan)
+            while (found := await self.provision.run(plan)) is None:
+                if not self.request.retry_until_up:
+                    raise exhausted(self.cluster, self.progressed.attempts)
+                pause = self.provision.next_pause()
+                self.progressed.waiting_for = waiting(self.progressed.attempts, pause)
+                workflow.set_current_details(describe(self.progressed))
+                await workflow.sleep(timedelta(seconds=pause))
+                self.progressed.waiting_for = ""
+                self._begin_anew_if_long()
+                plan = await make_plan(self.task, self.progressed)
+            self.nodes, self.offer = found
+
+    def _begin_anew_if_long(self) -> None:
+        assert self.provision is not None
+        if workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():
+            resumed = Resumed(
+                reservation=self.reservation,
+                progress=self.progressed,
+                tried=self.provision.tried,
+                pause=self.provision.pause,
+            )
+            resumed.progress.stages.pop()  # it begins PROVISION again
+            request = self.request.model_copy(update={"resumed": resumed, "cluster": self.cluster})
+            workflow.continue_as_new(request)
 
     def _fit(self) -> None:
         """An existing cluster is used as it is, if the task fits (PARITY E16, C01)."""
@@ -429,8 +461,7 @@ class LaunchWorkflow:
 
     @contextmanager
     def _stage(self, stage: Stage) -> Iterator[None]:
-        if is_being_cancelled():  # what was awaited last came back in spite of it
-            raise asyncio.CancelledError
+        raise_if_cancelled()
         progress = StageProgress(name=stage.name, started=workflow.now().timestamp())
         self.progressed.stages.append(progress)
         workflow.set_current_details(describe(self.progressed))

@@ -11,20 +11,21 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import ProvisionError, SkyflowError
     from skyflow.models.calls import CloudCalls, ClusterCalls, NodesCall, PlanCalls
-    from skyflow.models.failover import TRIES_PER_OFFER, Failover, exhausted, infeasible
-    from skyflow.models.launch import Attempt, LaunchProgress, StageProgress, describe
+    from skyflow.models.failover import TRIES_PER_OFFER, Failover, infeasible
+    from skyflow.models.launch import KEPT_ATTEMPTS, Attempt, LaunchProgress, StageProgress, describe
     from skyflow.models.node import GangRef, GangRequest, Node, Offer
     from skyflow.models.operation import NodesReport, Reservation
     from skyflow.models.plan import PlanRequest, ResourcesRequest
     from skyflow.models.stage import Stage
     from skyflow.models.task import Task
-    from skyflow.workflows.call import call, is_being_cancelled
+    from skyflow.workflows.call import call, raise_if_cancelled
 
 
 async def make_plan(task: Task, progress: LaunchProgress) -> list[Offer]:
     """OPTIMIZE: every feasible offer, best first. Raises ResourcesUnavailableError without history if there is none."""
     stage = StageProgress(name=Stage.OPTIMIZE.name, started=workflow.now().timestamp())
-    progress.stages.append(stage)
+    if not progress.stages:  # a launch that waits for nodes plans again before each round
+        progress.stages.append(stage)
     request = PlanRequest(
         resources=[ResourcesRequest.model_validate(task.resources.to_request())], num_nodes=task.num_nodes
     )
@@ -36,8 +37,13 @@ async def make_plan(task: Task, progress: LaunchProgress) -> list[Offer]:
     return plan.offers
 
 
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+"""Between two rounds through all offers, in check intervals: 30 s at first, by default, and 10 minutes in the end.
+Capacity that was not there for an hour seldom comes in a minute."""
+
+
 class Provision:
-    """One walk through a plan. Leaves either the whole gang, reported to its cluster, or nothing.
+    """The walk through the offers. Leaves either the whole gang, reported to its cluster, or nothing.
 
     If it cannot even delete, `may_have_left_nodes` says so: then the cluster's guardian has to.
     """
@@ -50,27 +56,36 @@ class Provision:
         self.held = held
         self.num_nodes = num_nodes
         self.progress = progress
+        self.tried = 0
+        self.pause = 0.0
         self.may_have_left_nodes = False
 
-    async def run(self, offers: list[Offer]) -> tuple[list[Node], Offer]:
-        """Tries one offer after the other. Raises ResourcesUnavailableError with the history when all have failed."""
+    async def run(self, offers: list[Offer]) -> tuple[list[Node], Offer] | None:
+        """Tries one offer after the other. None if all have failed."""
         failover = Failover(offers)
+        first, self.tried = self.tried, self.tried + len(offers)
         for index, offer in failover.candidates():
             try:
                 self.may_have_left_nodes = True
-                nodes = await self._try(index, offer)
-                if is_being_cancelled():  # they came in spite of it
-                    raise asyncio.CancelledError
+                nodes = await self._try(first + index, offer)
+                raise_if_cancelled()
                 await self._report(nodes, offer)
                 self.may_have_left_nodes = False
                 return nodes, offer
             except ProvisionError as error:
                 failover.failed(offer, error)
                 await self._delete(offer)
+                raise_if_cancelled()
             except (SkyflowError, ActivityError, asyncio.CancelledError):
                 await self._delete(offer)  # cancelled, or no longer wanted: what this launch made is nobody's
                 raise
-        raise exhausted(self.cluster, self.progress.attempts)
+        return None
+
+    def next_pause(self) -> float:
+        """How long to wait before the next round, in seconds."""
+        check = self.held.check_seconds
+        self.pause = min(max(2 * self.pause, FIRST_PAUSE * check), LONGEST_PAUSE * check)
+        return self.pause
 
     async def _try(self, index: int, offer: Offer) -> list[Node]:
         for tries in range(1, TRIES_PER_OFFER + 1):
@@ -80,7 +95,7 @@ class Provision:
                 price=offer.price,
                 started=workflow.now().timestamp(),
             )
-            self.progress.attempts.append(attempt)
+            self.progress.attempts = [*self.progress.attempts, attempt][-KEPT_ATTEMPTS:]
             workflow.set_current_details(describe(self.progress))
             try:
                 nodes = await self._create(index, offer)
@@ -89,6 +104,7 @@ class Provision:
             except ProvisionError as error:
                 attempt.seconds = workflow.now().timestamp() - attempt.started
                 attempt.error, attempt.code, attempt.scope = str(error), error.code, error.scope
+                raise_if_cancelled()
                 if error.scope != "retry" or tries == TRIES_PER_OFFER:
                     raise
             await workflow.sleep(timedelta(seconds=2**tries))

@@ -60,6 +60,7 @@ class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
     told: set[tuple[str, int]] = field(default_factory=set)
     ended: dict[tuple[str, int], int] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    tried: list[GangRequest] = field(default_factory=list)
     setup: Callable[[SetupRequest], None] = lambda request: None
     watched: bool = True
 
@@ -71,12 +72,13 @@ class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
     @activity.defn
     async def create_nodes(self, request: GangRequest) -> list[Node]:
         self.calls.append(f"create_nodes {request.offer.zone}")
+        self.tried.append(request)
         expect = Expect(uid=request.uid, place=Place(cloud=request.offer.cloud, host=request.offer.host))
         await update(self.client, request.cluster, "expect", expect)
         ranks = range(request.num_nodes)
         if request.offer.zone in self.failures:
             self.nodes[request.token(0)] = request  # a partial gang
-            raise self.failures[request.offer.zone]
+            raise self.failures[request.offer.zone].with_traceback(None)
         for rank in ranks:
             self.nodes[request.token(rank)] = request
         return [

@@ -31,7 +31,7 @@ class IllWorld(World):
 
     async def ill(self, name: str) -> None:
         if name in self.broken:
-            raise self.broken[name]
+            raise self.broken[name].with_traceback(None)
         lasting = asyncio.ensure_future(asyncio.sleep(self.slow.get(name, 0)))
         while not lasting.done():
             try:
@@ -248,6 +248,28 @@ async def test_a_launch_whose_cluster_was_terminated_ends(world: IllWorld, uniqu
     await world.client.get_workflow_handle(cluster_workflow_id(unique)).terminate()
     assert (await failure(handle)).type == "ClusterDoesNotExist"
     assert world.nodes == {}
+
+
+async def test_a_long_wait_for_nodes_begins_new_histories(
+    short_history_address: str, tmp_path: Any, unique: str
+) -> None:
+    async with served(short_history_address, tmp_path, IllWorld) as world:
+        world.failures = {"a": ProvisionError("none"), "b": ProvisionError("none")}
+        request = {"task": TASK, "cluster": unique, "retry_until_up": True, "detach_run": True}
+        handle = await start(world.client, unique, request)
+        latest = world.client.get_workflow_handle(handle.id)
+
+        async def anew() -> bool:
+            return (await latest.describe()).run_id != handle.first_execution_run_id
+
+        await until(anew)
+        await stage(latest, "PROVISION")
+        assert [one["name"] for one in (await latest.query("progress"))["stages"]] == ["OPTIMIZE", "PROVISION"]
+        keys = {request.token(0) for request in world.tried}
+        assert len(keys) == len(world.tried)
+        world.failures.clear()
+        assert (await handle.result())["status"] == "PENDING"
+        assert len(world.nodes) == 1
 
 
 async def test_a_long_job_and_a_long_guard_begin_new_histories(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -101,6 +102,45 @@ async def test_c02_the_failover_history_tells_infeasible_from_unavailable(world:
     cause = await failure(await start(world.client, unique, {"task": TASK, "cluster": unique}, 2))
     assert cause.details[0]["failover_history"] == []
     await until(lambda: closed(world.client, cluster_workflow_id(unique)))
+
+
+async def test_retry_until_up_waits_visibly_and_goes_on(world: World, unique: str) -> None:
+    world.failures = {"a": ProvisionError("no capacity"), "b": ProvisionError("no capacity either")}
+    world.ends["1"] = {0: 0}
+    request = {"task": {"run": "true"}, "cluster": unique, "retry_until_up": True}
+    handle = await start(world.client, unique, request)
+    said = ""
+
+    async def waits() -> bool:
+        nonlocal said
+        said = (await handle.query("progress"))["waiting_for"] or said
+        return world.calls.count("create_nodes a") > 1
+
+    await until(waits)
+    assert re.match(r"nodes: none of 2 offer\(s\) can give them now, next try in \d+ s; the last said: no cap", said)
+    world.failures = {}
+    result = await handle.result()
+    assert (result["status"], len(world.nodes)) == ("SUCCEEDED", 1)
+    assert (await handle.query("progress"))["waiting_for"] == ""
+    stages = [stage["name"] for stage in (await handle.query("progress"))["stages"]]
+    assert stages.count("PROVISION") == stages.count("OPTIMIZE") == 1
+
+
+async def test_retry_until_up_can_be_cancelled_and_does_not_wait_for_what_never_fits(world: World, unique: str) -> None:
+    world.failures = {"a": ProvisionError("none"), "b": ProvisionError("none")}
+    request = {"task": {"run": "true"}, "cluster": unique, "retry_until_up": True}
+    handle = await start(world.client, unique, request)
+
+    async def tried() -> bool:
+        return "create_nodes b" in world.calls
+
+    await until(tried)
+    await handle.signal("cancel")
+    assert (await failure(handle)).type == "LaunchCancelledError"
+    await until(lambda: closed(world.client, cluster_workflow_id(unique)))
+    assert world.nodes == {}
+    world.offers = []
+    assert (await failure(await start(world.client, unique, request, 2))).type == "ResourcesUnavailableError"
 
 
 async def test_a_cloud_wide_failure_skips_the_rest_of_that_cloud(world: World, unique: str) -> None:
