@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 from skyflow.client import Client
 from skyflow.errors import NotSupportedError
 from skyflow.handle import Launch
+from skyflow.models import exit_code
 from skyflow.models.dag import Dag, OptimizeTarget, check_one_task, convert_to_dag
 from skyflow.models.log_line import LineMerger
 from skyflow.models.task import Task
 
 T = TypeVar("T")
 
-EXIT_CODES = {"SUCCEEDED": 0, "CANCELLED": 103}
 """Of ended jobs; any other that has ended is 100 (PARITY §4.2)."""
 
 
@@ -141,7 +141,7 @@ def tail_logs(cluster_name: str, job_id: int | None = None, follow: bool = True)
             _write(merger.feed(chunk.unit, chunk.rank, chunk.data))
         _write(merger.flush())
         job = await client.job(cluster_name, job["id"])
-        return 101 if job["ended_at"] is None else EXIT_CODES.get(job["status"], 100)
+        return exit_code.of_job(job["status"])
 
     return _run(body)
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,9 @@ ASK_SECONDS = 10.0
 """How long one question to the server may take."""
 
 RECONNECT_SECONDS = 0.5
+
+OnSnapshot = Callable[[str, int, int], None]
+"""Is told of a path, the bytes of it that were read, and those that have to be."""
 
 MAX_TASK_BYTES = 64 << 10
 """Bulk bytes do not go through Temporal: a history keeps the task for as long as it lives."""
@@ -113,6 +117,7 @@ class Client:
         no_setup: bool = False,
         retry_until_up: bool = False,
         idle_minutes_to_autostop: int | None = None,
+        on_snapshot: OnSnapshot | None = None,
     ) -> Launch:
         """Starts a launch: finds a place, makes the nodes, syncs, sets up, runs.
 
@@ -125,6 +130,7 @@ class Client:
             no_setup: skip setup.
             retry_until_up: when no place can give the nodes, wait and try all of them again.
             idle_minutes_to_autostop: take the cluster down after so many idle minutes (with `down`).
+            on_snapshot: is told how far the client has read its files.
 
         Raises:
             InvalidTaskError, InvalidClusterNameError, NotSupportedError: the request is wrong.
@@ -141,10 +147,17 @@ class Client:
             "retry_until_up": retry_until_up,
             "idle_minutes_to_autostop": idle_minutes_to_autostop,
         }
-        return await self._start(task, name, request)
+        return await self._start(task, name, request, on_snapshot)
 
     async def exec(
-        self, task: Task, cluster_name: str, *, down: bool = False, detach_run: bool = False, dryrun: bool = False
+        self,
+        task: Task,
+        cluster_name: str,
+        *,
+        down: bool = False,
+        detach_run: bool = False,
+        dryrun: bool = False,
+        on_snapshot: OnSnapshot | None = None,
     ) -> Launch:
         """Runs a task on a cluster that is up: syncs the workdir, then runs. No setup, no file mounts.
 
@@ -154,9 +167,9 @@ class Client:
         await self._check_exists(cluster_name)
         stages = [stage.name for stage in EXEC_STAGES]
         request = {"down": down, "detach_run": detach_run, "dryrun": dryrun, "stages": stages}
-        return await self._start(task, cluster_name, request)
+        return await self._start(task, cluster_name, request, on_snapshot)
 
-    async def _start(self, task: Task, cluster: str, request: dict[str, Any]) -> Launch:
+    async def _start(self, task: Task, cluster: str, request: dict[str, Any], on_snapshot: OnSnapshot | None) -> Launch:
         task.validate()
         config = task.to_yaml_config()
         if task.best_resources is not None:  # already planned: nothing else is tried (PARITY E17)
@@ -168,7 +181,7 @@ class Client:
         stages = request.get("stages")
         request |= {"task": config, "cluster": cluster, "user": user_name()}
         if not request["dryrun"]:
-            request |= await self._snapshots(task, with_mounts=stages is None)
+            request |= await self._snapshots(task, stages is None, on_snapshot)
         kind = "exec" if stages else "launch"
         with self._errors():
             handle = await self._client.start_workflow(
@@ -180,11 +193,13 @@ class Client:
             )
         return Launch(self, handle.id, cluster)
 
-    async def _snapshots(self, task: Task, with_mounts: bool) -> dict[str, Any]:
+    async def _snapshots(self, task: Task, with_mounts: bool, on_snapshot: OnSnapshot | None) -> dict[str, Any]:
         async def snapshot(source: str) -> str:
             from skyflow.store.snapshot import take_snapshot
 
-            return (await take_snapshot(self.store, Path(source).expanduser(), leave_out=[self.settings.home])).ref
+            progress = None if on_snapshot is None else partial(on_snapshot, source)
+            path = Path(source).expanduser()
+            return (await take_snapshot(self.store, path, leave_out=[self.settings.home], progress=progress)).ref
 
         found: dict[str, Any] = {"store": self.settings.store, "file_mounts": {}}
         if task.workdir:
@@ -281,9 +296,20 @@ class Client:
     # Logs
 
     async def logs(
-        self, cluster_name: str, job_id: int | None = None, *, follow: bool = True
+        self,
+        cluster_name: str,
+        job_id: int | None = None,
+        *,
+        follow: bool = True,
+        offsets: dict[tuple[str, int], int] | None = None,
     ) -> AsyncIterator[LogChunk]:
         """Output of a job (the latest if not given), also after its cluster is gone; follows it until it ends.
+
+        Args:
+            cluster_name: whose job.
+            job_id: which job.
+            follow: go on until it has ended.
+            offsets: (unit, rank) → where to begin; kept up to date, so that it can be given again.
 
         Raises:
             ClusterDoesNotExist: nothing is known of such a cluster.
@@ -301,7 +327,7 @@ class Client:
 
         looking = asyncio.ensure_future(look())
         try:
-            async for chunk in follow_job(reader, job["id"], lambda: latest["over"], [looking]):
+            async for chunk in follow_job(reader, job["id"], lambda: latest["over"], [looking], offsets):
                 yield chunk
         finally:
             looking.cancel()
@@ -366,6 +392,17 @@ class Client:
         handle = self._client.get_workflow_handle(workflow_id)
         with self._errors():
             return await handle.query(query, rpc_timeout=timedelta(seconds=ASK_SECONDS))
+
+    async def pending_details(self, workflow_id: str) -> list[dict[str, Any]]:
+        """What the running activities of a workflow say of themselves: `activity`, `details`."""
+        handle = self._client.get_workflow_handle(workflow_id)
+        with self._errors():
+            description = await handle.describe(rpc_timeout=timedelta(seconds=ASK_SECONDS))
+        found = []
+        for pending in description.raw_description.pending_activities:
+            details = await self._client.data_converter.decode(pending.heartbeat_details.payloads)
+            found.append({"activity": pending.activity_type.name, "id": pending.activity_id, "details": details})
+        return found
 
     async def workflow_signal(self, workflow_id: str, name: str, value: Any) -> None:
         """Tells a workflow."""

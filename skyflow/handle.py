@@ -53,6 +53,15 @@ class Launch:
         answer: dict[str, Any] = await self.client.workflow_query(self.workflow_id, "progress")
         return answer
 
+    async def transfers(self) -> list[dict[str, Any]]:
+        """What is being copied to the nodes at this moment: `what`, `sent`, `total` (bytes)."""
+        pending = await self.client.pending_details(self.workflow_id)
+        return [
+            {"what": one["id"], "sent": one["details"][0], "total": one["details"][1]}
+            for one in pending
+            if one["activity"].startswith("sync") and len(one["details"]) == 2
+        ]
+
     async def cancel(self, *, keep_nodes: bool = False) -> None:
         """Cancels it: its job is stopped, and the nodes that it made are deleted unless they are to be kept."""
         await self.client.workflow_signal(self.workflow_id, "cancel", {"keep_nodes": keep_nodes})
@@ -81,7 +90,11 @@ class Launch:
 
 
 async def follow(
-    reader: LogReader, job_id: int, done: Callable[[], bool], wake: list[asyncio.Future[Any]] | None = None
+    reader: LogReader,
+    job_id: int,
+    done: Callable[[], bool],
+    wake: list[asyncio.Future[Any]] | None = None,
+    offsets: dict[tuple[str, int], int] | None = None,
 ) -> AsyncIterator[LogChunk]:
     """Output of a job's setup and run on all ranks, as it arrives.
 
@@ -90,8 +103,9 @@ async def follow(
         job_id: the job.
         done: whether the job is over. What is stored before this turned true is still yielded.
         wake: futures whose end is a reason to look at once.
+        offsets: (unit, rank) → where to begin; kept up to date.
     """
-    offsets: dict[tuple[str, int], int] = {}
+    offsets = {} if offsets is None else offsets
     while True:
         last = done()
         for unit in (f"{job_id}-setup", f"{job_id}"):

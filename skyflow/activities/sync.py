@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack
 
 from temporalio import activity
 
+from skyflow.activities.bulk import sync_in_process
 from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import report
 from skyflow.errors import UsageError
 from skyflow.models.calls import SyncCalls, SyncReport, SyncRequest
-from skyflow.nodes.bulk import sync_in_process
 from skyflow.nodes.sync import SyncResult, TooMuchError, sync_all
 from skyflow.store.key import client_key
 from skyflow.store.reader import SnapshotReader

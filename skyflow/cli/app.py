@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,8 +18,20 @@ worker = typer.Typer(help="Workers.", no_args_is_help=True)
 app.add_typer(server, name="server")
 app.add_typer(worker, name="worker")
 
+
+def cluster_names(incomplete: str) -> list[str]:
+    """For the shell: the clusters that there are."""
+    from skyflow.cli.complete import cluster_names
+
+    return cluster_names(incomplete)
+
+
 Entrypoint = Annotated[list[str], typer.Argument(help="A task YAML, or a shell command.", show_default=False)]
-Cluster = Annotated[str, typer.Argument(help="Name of the cluster.", show_default=False)]
+Cluster = Annotated[str, typer.Argument(help="Name of the cluster.", show_default=False, autocompletion=cluster_names)]
+Clusters = Annotated[
+    list[str] | None,
+    typer.Argument(help="Only these; * stands for others.", show_default=False, autocompletion=cluster_names),
+]
 Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of the task.")]
 Workdir = Annotated[str | None, typer.Option("--workdir", help="Folder that is synced to ~/sky_workdir.")]
 Env = Annotated[list[str], typer.Option("--env", help="K=V, or K to take it from this environment. Repeatable.")]
@@ -32,6 +44,7 @@ InstanceType = Annotated[str | None, typer.Option("--instance-type", "-t", help=
 Dryrun = Annotated[bool, typer.Option("--dryrun", help="Show the plan; make nothing.")]
 DetachRun = Annotated[bool, typer.Option("--detach-run", "-d", help="Return when the job is queued.")]
 Down = Annotated[bool, typer.Option("--down", help="Take the nodes down when the job has ended.")]
+Output = Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="How listings are printed.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
 
 
@@ -51,10 +64,14 @@ def launch(
     dryrun: Dryrun = False,
     detach_run: DetachRun = False,
     no_setup: Annotated[bool, typer.Option("--no-setup", help="Skip setup.")] = False,
+    retry_until_up: Annotated[
+        bool, typer.Option("--retry-until-up", "-r", help="Wait until some place can give the nodes.")
+    ] = False,
     down: Down = False,
     idle_minutes: Annotated[
         int | None, typer.Option("--idle-minutes-to-autostop", "-i", help="Take it down after so many idle minutes.")
     ] = None,
+    output: Output = "table",
     yes: Yes = False,
 ) -> None:
     """Find a place, make the nodes, sync, set up, run; stream the output."""
@@ -67,7 +84,9 @@ def launch(
         cluster,
         dryrun=dryrun,
         detach_run=detach_run,
+        output=output,
         no_setup=no_setup,
+        retry_until_up=retry_until_up,
         down=down,
         idle_minutes_to_autostop=idle_minutes,
     )
@@ -95,33 +114,51 @@ def exec_(
 
 @app.command()
 def status(
-    clusters: Annotated[list[str] | None, typer.Argument(help="Only these.", show_default=False)] = None,
+    clusters: Clusters = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More columns.")] = False,
+    ip: Annotated[bool, typer.Option("--ip", help="Print the address of the head node of one cluster.")] = False,
+    output: Output = "table",
 ) -> None:
     """The clusters and their state."""
     from skyflow.cli.cluster import status
 
-    status(clusters)
+    status(clusters, output, verbose, ip)
 
 
 @app.command()
-def queue(clusters: Annotated[list[str] | None, typer.Argument(help="Only these.", show_default=False)] = None) -> None:
+def queue(
+    clusters: Clusters = None,
+    skip_finished: Annotated[bool, typer.Option("--skip-finished", "-s", help="Only what has not ended.")] = False,
+    output: Output = "table",
+) -> None:
     """The jobs of clusters."""
     from skyflow.cli.cluster import queue
 
-    queue(clusters)
+    queue(clusters, output, skip_finished)
 
 
 @app.command()
 def logs(
     cluster: Cluster,
-    job_id: Annotated[int | None, typer.Argument(help="The job; the latest if not given.", show_default=False)] = None,
+    job_ids: Annotated[list[int] | None, typer.Argument(help="The job; the latest if not given.")] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on until the job ends.")] = True,
+    tail: Annotated[int, typer.Option("--tail", help="Begin with so many lines; 0 is all.", metavar="N")] = 0,
     rank: Annotated[int | None, typer.Option("--worker", "-w", help="Only this rank, as it is.")] = None,
+    status: Annotated[bool, typer.Option("--status", help="Only say how the job is, also by the exit code.")] = False,
+    provision: Annotated[bool, typer.Option("--provision", help="How the nodes were found.")] = False,
+    sync_down: Annotated[bool, typer.Option("--sync-down", "-s", help="Copy the logs to ~/sky_logs.")] = False,
 ) -> None:
     """The output of a job, also after its cluster is gone."""
-    from skyflow.cli.cluster import logs
+    from skyflow.cli import logs
 
-    logs(cluster, job_id, follow, rank)
+    if provision:
+        logs.provision(cluster)
+    elif status:
+        logs.status(cluster, job_ids or [])
+    elif sync_down:
+        logs.sync_down(cluster, job_ids or [])
+    else:
+        logs.logs(cluster, job_ids or [], follow=follow, tail=tail, rank=rank)
 
 
 @app.command()
@@ -139,7 +176,9 @@ def cancel(
 
 @app.command()
 def down(
-    clusters: Annotated[list[str], typer.Argument(help="The clusters.", show_default=False)],
+    clusters: Annotated[
+        list[str], typer.Argument(help="The clusters; * stands for others.", autocompletion=cluster_names)
+    ],
     yes: Yes = False,
 ) -> None:
     """Delete the nodes of clusters."""

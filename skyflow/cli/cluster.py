@@ -1,76 +1,83 @@
-"""`skyflow status`, `queue`, `logs`, `cancel`, `down`."""
+"""`skyflow status`, `queue`, `cancel`, `down`."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from typing import TYPE_CHECKING
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
 
 from skyflow.cli import view
-from skyflow.cli.main import INTERRUPTED, leave
 from skyflow.cli.session import run
-from skyflow.errors import ClusterDoesNotExist, SkyflowError, UsageError
-from skyflow.models.log_line import LineMerger
+from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, SkyflowError, UsageError
 
 if TYPE_CHECKING:
     from skyflow.client import Client
 
-EXIT_NOT_FINISHED = 101
-EXIT_CANCELLED = 103
 
-
-def status(names: list[str] | None) -> None:
-    """Prints the clusters."""
+def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool) -> None:
+    """Prints the clusters, or the address of the head of one."""
 
     async def body(client: Client) -> None:
-        found = await client.status(names or None)
-        missing = [name for name in names or [] if name not in {view["name"] for view in found}]
-        if found:
-            view.clusters(found)
-        elif not missing:
+        found = await chosen(client, patterns)
+        if ip:
+            _print_ip(found)
+        elif output == "json":
+            view.as_json(found)
+        elif found:
+            view.clusters(found, verbose=verbose)
+        else:
             view.say("No clusters. Make one: skyflow launch -c dev 'echo hello'")
-        if missing:
-            raise ClusterDoesNotExist(f"Cluster {', '.join(missing)!r} does not exist. See: skyflow status")
 
     run(body)
 
 
-def queue(names: list[str] | None) -> None:
+async def chosen(client: Client, patterns: list[str] | None) -> list[dict[str, Any]]:
+    """The clusters with these names; `*` stands for others. Raises ClusterDoesNotExist if a name matches nothing."""
+    if not patterns:
+        return await client.status()
+    if not any(is_pattern(pattern) for pattern in patterns):
+        found = await client.status(patterns)
+    else:
+        every = await client.status()
+        found = [one for one in every if any(fnmatchcase(one["name"], pattern) for pattern in patterns)]
+    names = [str(one["name"]) for one in found]
+    missing = [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
+    if missing:
+        raise ClusterDoesNotExist(f"Cluster {', '.join(missing)!r} does not exist. See: skyflow status")
+    return found
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name stands for others."""
+    return any(letter in name for letter in "*?[")
+
+
+def _print_ip(found: list[dict[str, Any]]) -> None:
+    if len(found) != 1:
+        raise UsageError("--ip is for one cluster: skyflow status --ip NAME")
+    if not found[0]["head_ip"]:
+        raise ClusterNotUpError(f"Cluster {found[0]['name']!r} has no nodes yet.")
+    print(found[0]["head_ip"])
+
+
+def queue(patterns: list[str] | None, output: str, skip_finished: bool) -> None:
     """Prints the jobs of clusters."""
 
     async def body(client: Client) -> None:
-        chosen = names or [cluster["name"] for cluster in await client.status()]
-        if not chosen:
+        names = [one["name"] for one in await chosen(client, patterns)]
+        rows = {name: await client.queue(name) for name in names}
+        if skip_finished:
+            rows = {name: [row for row in jobs if row["ended_at"] is None] for name, jobs in rows.items()}
+        if output == "json":
+            view.as_json([{"cluster": name, **row} for name, jobs in rows.items() for row in jobs])
+            return
+        if not rows:
             view.say("No clusters, so no jobs.")
-        for name in chosen:
-            rows = await client.queue(name)
+        for name, jobs in rows.items():
             print(f"Jobs of cluster {name}:")
-            view.jobs(rows)
+            view.jobs(jobs)
 
     run(body)
-
-
-def logs(cluster: str, job_id: int | None, follow: bool, rank: int | None) -> None:
-    """Prints the output of a job. Leaves with the job's exit code, 101 if it has not ended."""
-
-    async def body(client: Client) -> int:
-        job = await client.job(cluster, job_id)
-        merger = LineMerger(1 if rank is not None else job["num_nodes"])
-        try:
-            async for chunk in client.logs(cluster, job["id"], follow=follow):
-                if rank is None or chunk.rank == rank:
-                    sys.stdout.buffer.write(merger.feed(chunk.unit, chunk.rank, chunk.data))
-                    sys.stdout.buffer.flush()
-        except asyncio.CancelledError:
-            return INTERRUPTED
-        sys.stdout.buffer.write(merger.flush())
-        sys.stdout.buffer.flush()
-        job = await client.job(cluster, job["id"])
-        if job["ended_at"] is None:
-            return 0 if not follow else EXIT_NOT_FINISHED
-        return {"SUCCEEDED": 0, "CANCELLED": EXIT_CANCELLED}.get(job["status"], 100)
-
-    leave(run(body))
 
 
 def cancel(cluster: str, job_ids: list[int] | None, all_jobs: bool) -> None:
@@ -97,7 +104,9 @@ def down(names: list[str], yes: bool) -> None:
 
     async def body(client: Client) -> None:
         failed: list[SkyflowError] = []
-        for name in names:
+        globs = [name for name in names if is_pattern(name)]
+        matched = [one["name"] for one in await chosen(client, globs)] if globs else []
+        for name in dict.fromkeys([name for name in names if not is_pattern(name)] + matched):
             try:
                 count = await client.down(name)
                 view.say(f"Cluster {name} is down ({count} node(s) deleted). Its logs stay: skyflow logs {name}")

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skyflow.cli import view
-from skyflow.cli.main import INTERRUPTED, leave
+from skyflow.cli.follow import follow, snapshot_bar
+from skyflow.cli.main import leave
 from skyflow.cli.session import run
-from skyflow.errors import CommandError, SkyflowError, TemporalUnavailableError
-from skyflow.models.log_line import LineMerger
+from skyflow.errors import CommandError, SkyflowError, UsageError
+from skyflow.models import exit_code
 from skyflow.models.task import Task, entrypoint, parse_env_option, read_env_file
 
 if TYPE_CHECKING:
     from skyflow.client import Client
     from skyflow.handle import Launch
-
-LOOK_SECONDS = 0.2
-"""How often the progress of a launch is asked for before its job runs."""
-
-EXIT_CODES = {"SUCCEEDED": 0, "CANCELLED": 103, "": 0}
-"""By the job's status; any other that is final is 100 (PARITY §4.2)."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +49,12 @@ def make_task(words: list[str], overrides: Overrides) -> Task:
     return task
 
 
-def launch(task: Task, cluster: str | None, **options: Any) -> None:
+def launch(task: Task, cluster: str | None, output: str = "table", **options: Any) -> None:
     """Starts a launch and shows it until it ends. Leaves with the job's exit code."""
+    if output == "json":
+        if not options["dryrun"]:
+            raise UsageError("-o json prints a plan: use it with --dryrun. Listings: skyflow status -o json")
+        leave(run(lambda client: _print_plan(client, task, cluster)))
     leave(run(lambda client: _launch(client, task, cluster, options)))
 
 
@@ -66,23 +64,31 @@ def execute(task: Task, cluster: str, **options: Any) -> None:
 
 
 async def _launch(client: Client, task: Task, cluster: str | None, options: dict[str, Any]) -> int:
-    handle = await client.launch(task, cluster, **options)
+    with snapshot_bar() as bar:
+        handle = await client.launch(task, cluster, on_snapshot=bar, **options)
     view.say(f"Launching on cluster {handle.cluster_name!r}: {handle.workflow_id}")
     return await _show(client, handle, task)
 
 
+async def _print_plan(client: Client, task: Task, cluster: str | None) -> int:
+    handle = await client.launch(task, cluster, dryrun=True)
+    view.as_json((await handle.result())["plan"])
+    return 0
+
+
 async def _execute(client: Client, task: Task, cluster: str, options: dict[str, Any]) -> int:
-    handle = await client.exec(task, cluster, **options)
+    with snapshot_bar() as bar:
+        handle = await client.exec(task, cluster, on_snapshot=bar, **options)
     return await _show(client, handle, task, brief=True)
 
 
 async def _show(client: Client, handle: Launch, task: Task, brief: bool = False) -> int:
     cluster = handle.cluster_name
     try:
-        result = await _follow(handle, task.num_nodes, brief)
+        result = await follow(handle, task.num_nodes, brief)
     except asyncio.CancelledError:
         view.say(f"\nDetached; it goes on. Come back: skyflow logs {cluster}   Cancel: skyflow cancel {cluster} --all")
-        return INTERRUPTED
+        return exit_code.INTERRUPTED
     except SkyflowError as error:
         if isinstance(error, CommandError) and error.job_id is not None:
             await _status(client, cluster)
@@ -96,59 +102,8 @@ async def _show(client: Client, handle: Launch, task: Task, brief: bool = False)
     if not brief:
         await _status(client, cluster)
     _hints(result)
-    status = result["status"]
-    return EXIT_CODES.get(status, 0 if status == "PENDING" else 100)
-
-
-async def _follow(handle: Launch, num_nodes: int, brief: bool) -> dict[str, Any]:
-    """Shows stages and output until the launch ends; returns its result."""
-    result = asyncio.ensure_future(handle.result())
-    watching = asyncio.ensure_future(_stages(handle, brief))
-    merger = LineMerger(num_nodes)
-    try:
-        async for chunk in handle.output(result):
-            _write(merger.feed(chunk.unit, chunk.rank, chunk.data))
-        _write(merger.flush())
-        return await result
-    finally:
-        result.cancel()
-        watching.cancel()
-        await asyncio.gather(result, watching, return_exceptions=True)
-
-
-async def _stages(handle: Launch, brief: bool) -> None:
-    """One line for each stage as it begins, and for what went wrong or is waited for; if brief, only for the latter."""
-    said: set[str] = set()
-    await asyncio.sleep(1 if brief else 0)
-    while True:
-        try:
-            progress = await handle.progress()
-        except TemporalUnavailableError as error:
-            if "unavailable" not in said:
-                said.add("unavailable")
-                view.say(f"skyflow: {error} Waiting.")
-            await asyncio.sleep(1)
-            continue
-        lines = [] if brief else [f"  {stage['name']}" for stage in progress["stages"]]
-        lines += [
-            f"  PROVISION   {attempt['place']} {attempt['instance_type']}: {attempt['error']}"
-            for attempt in progress["attempts"]
-            if attempt["error"]
-        ]
-        if progress["waiting_for"]:
-            lines.append(f"  waiting for {progress['waiting_for']}")
-        for line in lines:
-            if line not in said:
-                said.add(line)
-                view.say(line)
-        running = bool(progress["stages"]) and progress["stages"][-1]["name"] in ("EXEC", "DOWN")
-        await asyncio.sleep(1 if running else LOOK_SECONDS)
-
-
-def _write(data: bytes) -> None:
-    if data:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+    status = result["status"]  # none: there was nothing to run; PENDING: it was detached
+    return 0 if status in ("", "PENDING") else exit_code.of_job(status)
 
 
 def _say_job(result: dict[str, Any]) -> None:

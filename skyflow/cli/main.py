@@ -8,8 +8,7 @@ from typing import NoReturn
 
 from skyflow import __version__
 from skyflow.errors import SkyflowError
-
-INTERRUPTED = 130
+from skyflow.models.exit_code import INTERRUPTED
 
 
 def main() -> NoReturn:

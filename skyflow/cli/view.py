@@ -1,11 +1,18 @@
-"""How things are shown: tables, times, prices. What skyflow says goes to stderr; stdout is for output and listings."""
+"""How things are shown: tables, JSON, times, prices.
+
+skyflow's own words go to stderr; stdout is for the output of jobs, and for listings.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
+
+UNLIMITED = 10_000
+"""Columns of a pipe: whoever reads it wants whole lines."""
 
 
 def say(text: str = "") -> None:
@@ -13,19 +20,43 @@ def say(text: str = "") -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def as_json(value: Any) -> None:
+    """A listing for programs."""
+    print(json.dumps(value, indent=2, sort_keys=False))
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False) -> None:
-    """Prints a table. On a pipe, the lines are not cut."""
+    """Prints a table. On a terminal it fits; on a pipe the lines are not cut."""
     from rich import box  # here, because a command that prints no table should not pay for it
     from rich.console import Console
     from rich.table import Table
 
     console = Console(stderr=to_stderr, highlight=False)
     if not console.is_terminal:
-        console = Console(stderr=to_stderr, highlight=False, width=200)
+        console = Console(stderr=to_stderr, highlight=False, width=UNLIMITED)
     shown = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for row in rows:
-        shown.add_row(*row)
+        shown.add_row(*(_coloured(cell) for cell in row))
     console.print(shown)
+
+
+COLOURS = {
+    "UP": "green",
+    "INIT": "yellow",
+    "SUCCEEDED": "green",
+    "RUNNING": "cyan",
+    "SETTING_UP": "cyan",
+    "FAILED": "red",
+    "FAILED_SETUP": "red",
+    "FAILED_DRIVER": "red",
+    "CANCELLED": "yellow",
+}
+
+
+def _coloured(cell: str) -> Any:
+    from rich.text import Text  # markup in a job's name is text, not markup
+
+    return Text(cell, style=COLOURS.get(cell, ""))
 
 
 def age(then: float | None) -> str:
@@ -41,8 +72,22 @@ def span(seconds: float) -> str:
     return f"{max(0, seconds):.0f} s"
 
 
-def clusters(views: Sequence[dict[str, Any]], *, to_stderr: bool = False) -> None:
+def amount(size: float) -> str:
+    """Bytes in their largest unit: `512 B`, `3.4 MB`."""
+    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size:.0f} B"
+
+
+def dollars(price: float | None) -> str:
+    """An hourly price."""
+    return "-" if price is None else f"${price:.4g}"
+
+
+def clusters(views: Sequence[dict[str, Any]], *, to_stderr: bool = False, verbose: bool = False) -> None:
     """The table of `skyflow status`."""
+    columns = ["NAME", "LAUNCHED", "RESOURCES", "INFRA", "STATUS", "AUTOSTOP", "JOBS"]
     rows = [
         [
             view["name"],
@@ -55,8 +100,17 @@ def clusters(views: Sequence[dict[str, Any]], *, to_stderr: bool = False) -> Non
         ]
         for view in views
     ]
-    columns = ["NAME", "LAUNCHED", "RESOURCES", "INFRA", "STATUS", "AUTOSTOP", "JOBS"]
+    if verbose:
+        columns += ["$/h", "CPUS", "GiB", "HEAD IP", "HOST", "ID"]
+        for row, view in zip(rows, views, strict=True):
+            price = None if view["price"] is None else view["price"] * view["num_nodes"]
+            row += [dollars(price), _number(view["cpus"]), _number(view["memory"])]
+            row += [view["head_ip"] or "-", view["host"] or "-", view["uid"]]
     table(columns, rows, to_stderr=to_stderr)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
 
 
 def _autostop(view: dict[str, Any]) -> str:
@@ -93,8 +147,32 @@ def plan(offers: Sequence[dict[str, Any]], num_nodes: int) -> None:
             f"{num_nodes} × {offer['instance_type']}",
             f"{offer['cpus']:g}",
             f"{offer['memory']:g}",
-            f"${offer['price'] * num_nodes:.4g}",
+            "spot" if offer["use_spot"] else "",
+            dollars(offer["price"] * num_nodes),
         ]
         for number, offer in enumerate(offers, 1)
     ]
-    table(["#", "INFRA", "RESOURCES", "CPUS", "GiB", "$/h"], rows)
+    table(["#", "INFRA", "RESOURCES", "CPUS", "GiB", "", "$/h"], rows)
+
+
+def story(progress: dict[str, Any]) -> list[str]:
+    """A launch, line by line: its stages, every place that was tried, and what each answered."""
+    lines = []
+    for stage in progress["stages"]:
+        took = "" if stage["ended"] is None else f"  {stage['ended'] - stage['started']:.1f} s"
+        lines.append(f"{stage['name']}{took}")
+        if stage["name"] == "PROVISION":
+            lines += [f"  {line}" for line in attempts(progress)]
+    if progress["waiting_for"]:
+        lines.append(f"waiting for {progress['waiting_for']}")
+    return lines
+
+
+def attempts(progress: dict[str, Any]) -> list[str]:
+    """Every place that was tried, and what it answered."""
+    return [
+        f"{attempt['place']} {attempt['instance_type']}: "
+        + (attempt["error"] or ("ok" if attempt["seconds"] else "…"))
+        + (f"  ({attempt['seconds']:.1f} s)" if attempt["seconds"] else "")
+        for attempt in progress["attempts"]
+    ]

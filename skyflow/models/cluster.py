@@ -78,6 +78,8 @@ class ClusterState(Wire):
     notify_end: list[str] = Field(default_factory=list)
     served: int = 0
     """How many operations there were. A cluster that never had one is waiting for its first."""
+    made_by: str = ""
+    """Workflow id of the launch that made the nodes."""
     lost: list[int] = Field(default_factory=list)
     """Ranks whose nodes are gone, by what their cloud says."""
     guarded: bool = False
@@ -132,6 +134,8 @@ class ClusterState(Wire):
             "memory": offer.memory if offer else None,
             "price": offer.price if offer else None,
             "host": offer.host if offer else None,
+            "head_ip": self.nodes[0].address if self.nodes else "",
+            "made_by": self.made_by,
             "autostop": self.rule.minutes if self.rule else -1,
             "to_down": self.rule is not None,
             "safety": bool(self.rule and self.rule.safety),
@@ -190,6 +194,7 @@ class ClusterState(Wire):
             raise ClusterDoesNotExist(f"Cluster {self.name!r} has no reservation for this launch any more.")
         self.nodes = report.nodes
         self.offer = report.offer
+        self.made_by = report.workflow_id
         self.launched_at = self.launched_at or now
         op.exclusive = False
         if op.job_id is not None and self.jobs[op.job_id].has_setup:
@@ -380,6 +385,7 @@ class ClusterState(Wire):
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id in waiting}
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
+        self.made_by = ""
         self.guarded = False
         self.uid = next_uid
         return actions

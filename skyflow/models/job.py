@@ -33,15 +33,6 @@ class JobStatus(StrEnum):
     def is_terminal(self) -> bool:
         return self not in (JobStatus.INIT, JobStatus.PENDING, JobStatus.SETTING_UP, JobStatus.RUNNING)
 
-    @property
-    def exit_code(self) -> int:
-        """What `launch`, `exec` and `logs` leave with: 0 ok, 100 failed, 101 running, 103 cancelled (PARITY §4.2)."""
-        if self is JobStatus.SUCCEEDED:
-            return 0
-        if self is JobStatus.CANCELLED:
-            return 103
-        return 100 if self.is_terminal() else 101
-
 
 class JobRecord(Wire):
     """What a cluster keeps of a job."""

@@ -42,6 +42,9 @@ class LaunchProgress(Wire):
     stages: list[StageProgress] = Field(default_factory=list)
     attempts: list[Attempt] = Field(default_factory=list)
     plan: list[Offer] = Field(default_factory=list)
+    """The first few offers."""
+    num_offers: int = 0
+    """How many there are."""
     waiting_for: str = ""
     """What the launch waits for, in words, if it waits."""
     job_status: str = ""

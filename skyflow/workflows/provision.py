@@ -33,7 +33,7 @@ async def make_plan(task: Task, progress: LaunchProgress) -> list[Offer]:
     if not plan.offers:
         raise infeasible(plan.ruled_out)
     stage.ended = workflow.now().timestamp()
-    progress.plan = plan.offers[:5]
+    progress.plan, progress.num_offers = plan.offers[:5], len(plan.offers)
     return plan.offers
 
 

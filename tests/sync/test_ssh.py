@@ -12,10 +12,10 @@ from typing import Any
 import asyncssh
 import pytest
 
+from skyflow.activities.bulk import sync_in_process
 from skyflow.errors import NodeUnreachableError, ObjectAbsentError, SkyflowError, StoreError
 from skyflow.models.node import Node
 from skyflow.models.snapshot import Entry
-from skyflow.nodes.bulk import sync_in_process
 from skyflow.nodes.connection import Connection, Connections
 from skyflow.nodes.sync import SyncResult, TooMuchError, sync, sync_all
 from skyflow.store.reader import SnapshotReader
@@ -206,7 +206,7 @@ async def test_the_other_process_ends_with_whoever_started_it(way: Way, store: S
 def children() -> list[int]:
     """The bulk processes of this process."""
     listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in listed if b"skyflow.nodes.bulk" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in listed if b"skyflow.activities.bulk" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 class CountingReader(SnapshotReader):

@@ -1,7 +1,7 @@
 """Bulk syncs in a process of their own: the bytes, and the ciphers they go through, must not hold up a worker.
 
-`python -m skyflow.nodes.bulk` reads one request from its standard input, answers in lines of JSON, and ends when that
-input does: so it never outlives the worker that started it.
+`python -m skyflow.activities.bulk` reads one request from its standard input, answers in lines of JSON, and ends when
+that input does: so it never outlives the worker that started it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ async def sync_in_process(
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "skyflow.nodes.bulk",
+        "skyflow.activities.bulk",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=LINE_BYTES,

@@ -1,0 +1,137 @@
+"""`skyflow logs`: the output of jobs, and the story of how a cluster came to be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skyflow.cli import view
+from skyflow.cli.follow import write
+from skyflow.cli.main import leave
+from skyflow.cli.session import run
+from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, JobDoesNotExist, UsageError
+from skyflow.models import exit_code
+from skyflow.models.log_line import LineMerger
+
+if TYPE_CHECKING:
+    from skyflow.client import Client
+    from skyflow.handle import LogChunk
+
+FOLDER = Path("~/sky_logs")
+"""Where `--sync-down` puts logs, as SkyPilot does."""
+
+
+def logs(cluster: str, job_ids: list[int], *, follow: bool, tail: int, rank: int | None) -> None:
+    """Prints the output of a job. Leaves with the job's exit code, 101 if it has not ended."""
+    if len(job_ids) > 1:
+        raise UsageError("Say one job, or copy the logs of several with --sync-down.")
+    if tail < 0:
+        raise UsageError("--tail is a number of lines; 0 is all of them.")
+
+    async def body(client: Client) -> int:
+        job = await client.job(cluster, job_ids[0] if job_ids else None)
+        if rank is not None and not 0 <= rank < job["num_nodes"]:
+            raise UsageError(f"Job {job['id']} has no rank {rank}: it runs on {job['num_nodes']} node(s), from 0 on.")
+        try:
+            await _print(client, cluster, job, follow, tail, rank)
+        except asyncio.CancelledError:
+            return exit_code.INTERRUPTED
+        code = exit_code.of_job((await client.job(cluster, job["id"]))["status"])
+        return 0 if code == exit_code.NOT_FINISHED and not follow else code
+
+    leave(run(body))
+
+
+async def _print(client: Client, cluster: str, job: dict[str, Any], follow: bool, tail: int, rank: int | None) -> None:
+    merger = LineMerger(1 if rank is not None else job["num_nodes"])
+
+    async def shown(chunks: AsyncIterator[LogChunk]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            if rank is None or chunk.rank == rank:
+                yield merger.feed(chunk.unit, chunk.rank, chunk.data)
+
+    offsets: dict[tuple[str, int], int] = {}
+    if tail:
+        last = _LastLines(tail)
+        async for data in shown(client.logs(cluster, job["id"], follow=False, offsets=offsets)):
+            last.feed(data)
+        write(last.lines())
+    if follow or not tail:
+        async for data in shown(client.logs(cluster, job["id"], follow=follow, offsets=offsets)):
+            write(data)
+    write(merger.flush())
+
+
+class _LastLines:
+    """The last lines of what it is fed."""
+
+    def __init__(self, count: int) -> None:
+        self._lines: deque[bytes] = deque(maxlen=count)
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._lines.extend(line + b"\n" for line in lines)
+
+    def lines(self) -> bytes:
+        kept = [*self._lines, self._rest] if self._rest else list(self._lines)
+        return b"".join(kept[-(self._lines.maxlen or 0) :])
+
+
+def status(cluster: str, job_ids: list[int]) -> None:
+    """Prints the status of jobs. Leaves with the exit code of the first: 0, 100, 101, 102 (no such job) or 103."""
+
+    async def body(client: Client) -> int:
+        codes = []
+        for job_id in _or_latest(job_ids):
+            try:
+                job = await client.job(cluster, job_id)
+            except (JobDoesNotExist, ClusterDoesNotExist) as error:
+                view.say(f"skyflow: {error}")
+                codes.append(exit_code.NOT_FOUND)
+                continue
+            print(f"Job {job['id']}: {job['status']}")
+            codes.append(exit_code.of_job(job["status"]))
+        return codes[0]
+
+    leave(run(body))
+
+
+def sync_down(cluster: str, job_ids: list[int]) -> None:
+    """Copies the logs of jobs (the latest if none is given) to this machine, a file for each rank."""
+
+    async def body(client: Client) -> None:
+        for job_id in _or_latest(job_ids):
+            job = await client.job(cluster, job_id)
+            folder = FOLDER.expanduser() / cluster / f"{job['uid']}-{job['id']}"
+            folder.mkdir(parents=True, exist_ok=True)
+            reader = client.log_reader(cluster, job["uid"])
+            for unit, name in ((f"{job['id']}-setup", "setup"), (f"{job['id']}", "run")):
+                for rank in await reader.ranks(unit):
+                    (folder / f"{name}-{rank}.log").write_bytes(await reader.read(unit, rank))
+            print(folder)
+
+    run(body)
+
+
+def _or_latest(job_ids: list[int]) -> Sequence[int | None]:
+    return job_ids or [None]
+
+
+def provision(cluster: str) -> None:
+    """Prints how the nodes of a cluster were found: which places were tried, and what each answered."""
+
+    async def body(client: Client) -> None:
+        found = await client.status([cluster])
+        if not found:
+            raise ClusterDoesNotExist(f"Cluster {cluster!r} does not exist. See: skyflow status")
+        if not (launch := found[0]["made_by"]):
+            raise ClusterNotUpError(f"Cluster {cluster!r} has no nodes yet. See: skyflow status")
+        print(launch)
+        for line in view.story(await client.attach(launch).progress()):
+            print(line)
+
+    run(body)
