@@ -15,8 +15,12 @@ app = typer.Typer(
 )
 server = typer.Typer(help="The background server of this machine.", no_args_is_help=True)
 worker = typer.Typer(help="Workers.", no_args_is_help=True)
+local = typer.Typer(
+    help="The laboratory: what the local cloud has and refuses, and accidents on purpose.", no_args_is_help=True
+)
 app.add_typer(server, name="server")
 app.add_typer(worker, name="worker")
+app.add_typer(local, name="local")
 
 
 def cluster_names(incomplete: str) -> list[str]:
@@ -45,6 +49,11 @@ Dryrun = Annotated[bool, typer.Option("--dryrun", help="Show the plan; make noth
 DetachRun = Annotated[bool, typer.Option("--detach-run", "-d", help="Return when the job is queued.")]
 Down = Annotated[bool, typer.Option("--down", help="Take the nodes down when the job has ended.")]
 Output = Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="How listings are printed.")]
+Region = Annotated[str | None, typer.Option("--region", help="Only in this region.")]
+Zone = Annotated[str | None, typer.Option("--zone", help="Only in this zone.")]
+OnlyType = Annotated[str | None, typer.Option("--instance-type", "-t", help="Only this instance type.")]
+Spot = Annotated[bool | None, typer.Option("--spot/--on-demand", help="Only spot, or only on-demand.")]
+Ranks = Annotated[list[int] | None, typer.Argument(help="Ranks of the nodes; all if none.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
 
 
@@ -235,3 +244,126 @@ def worker_run() -> None:
     from skyflow.cli.server import run_worker
 
     run_worker()
+
+
+@local.command("show")
+def local_show(output: Output = "table") -> None:
+    """Places, sizes, prices, and the rules in force."""
+    from skyflow.cli.local import show
+
+    show(output)
+
+
+@local.command("nodes")
+def local_nodes(output: Output = "table") -> None:
+    """The nodes that exist on this machine."""
+    from skyflow.cli.local import nodes
+
+    nodes(output)
+
+
+@local.command("zones")
+def local_zones(
+    region: Annotated[str, typer.Argument(help="Name of the region.", show_default=False)],
+    zones: Annotated[list[str] | None, typer.Argument(help="Its zones.", show_default=False)] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the region.")] = False,
+) -> None:
+    """Set the zones of a region, which is made if there is none."""
+    from skyflow.cli.local import zones as set_zones
+
+    set_zones(region, zones or [], remove)
+
+
+@local.command("type")
+def local_type(
+    name: Annotated[str, typer.Argument(help="Name of the instance type.", show_default=False)],
+    cpus: Annotated[float | None, typer.Option("--cpus")] = None,
+    memory: Annotated[float | None, typer.Option("--memory", help="GiB.")] = None,
+    price: Annotated[float | None, typer.Option("--price", help="US dollars an hour.")] = None,
+    spot_price: Annotated[float | None, typer.Option("--spot-price", help="US dollars an hour.")] = None,
+    spot: Annotated[bool, typer.Option("--spot/--no-spot", help="Whether it is to be had as spot.")] = True,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove it.")] = False,
+) -> None:
+    """Add or change a size of node. A label, not a limit."""
+    from skyflow.cli.local import instance_type
+
+    values = {"cpus": cpus, "memory": memory, "price": price, "spot_price": spot_price}
+    instance_type(name, values, spot, remove)
+
+
+@local.command("capacity")
+def local_capacity(
+    nodes: Annotated[int, typer.Argument(help="How many nodes can exist there at once.", show_default=False)],
+    region: Region = None,
+    zone: Zone = None,
+    instance_type: OnlyType = None,
+    spot: Spot = None,
+) -> None:
+    """Limit how many nodes there can be."""
+    from skyflow.cli.local import capacity
+
+    capacity(nodes, {"region": region, "zone": zone, "instance_type": instance_type, "use_spot": spot})
+
+
+@local.command("quota")
+def local_quota(
+    region: Annotated[str, typer.Argument(show_default=False)],
+    nodes: Annotated[int, typer.Argument(show_default=False)],
+) -> None:
+    """Limit how many nodes you may have in a region."""
+    from skyflow.cli.local import quota
+
+    quota(region, nodes)
+
+
+@local.command("stockout")
+def local_stockout(
+    region: Region = None,
+    zone: Zone = None,
+    instance_type: OnlyType = None,
+    spot: Spot = None,
+    times: Annotated[int | None, typer.Option("--times", help="Only so often; always if not given.")] = None,
+) -> None:
+    """Refuse nodes: there are none left."""
+    from skyflow.cli.local import stockout
+
+    stockout(times, {"region": region, "zone": zone, "instance_type": instance_type, "use_spot": spot})
+
+
+@local.command("slow")
+def local_slow(
+    seconds: Annotated[float, typer.Argument(show_default=False)],
+    region: Region = None,
+    zone: Zone = None,
+    instance_type: OnlyType = None,
+    spot: Spot = None,
+) -> None:
+    """Let nodes take so long to start."""
+    from skyflow.cli.local import slow
+
+    slow(seconds, {"region": region, "zone": zone, "instance_type": instance_type, "use_spot": spot})
+
+
+@local.command("clear")
+def local_clear(
+    everything: Annotated[bool, typer.Option("--all", help="Also the regions and instance types.")] = False,
+) -> None:
+    """Take the rules back."""
+    from skyflow.cli.local import clear
+
+    clear(everything)
+
+
+def _accident(what: str, help: str) -> None:
+    @local.command(what, help=help)
+    def command(cluster: Cluster, ranks: Ranks = None) -> None:
+        from skyflow.cli.local import accident
+
+        accident(what, cluster, ranks or [])
+
+
+_accident("preempt", "Take nodes away, as a cloud takes spot nodes.")
+_accident("freeze", "Stop everything on nodes; the cloud says that they are well.")
+_accident("thaw", "Let frozen nodes go on.")
+_accident("cut", "Cut the network of nodes; their jobs go on.")
+_accident("restore", "Give nodes their network back.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +22,9 @@ SMALLEST_HOST = 8
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+P = TypeVar("P", bound=_Part)
 
 
 class InstanceType(_Part):
@@ -124,7 +127,6 @@ class LabConfig(_Part):
 
     def rows(self) -> list[Row]:
         """Every instance type in every zone."""
-        types = self.instance_types or _catalog_types()
         return [
             Row(
                 region=region,
@@ -135,10 +137,32 @@ class LabConfig(_Part):
                 price=one.price,
                 spot_price=one.spot_price,
             )
-            for region, zones in (self.regions or _catalog_regions()).items()
+            for region, zones in self.effective_regions().items()
             for zone in zones
-            for one in types
+            for one in self.effective_types()
         ]
+
+    def effective_regions(self) -> dict[str, list[str]]:
+        """Region → its zones."""
+        return self.regions or _catalog_regions()
+
+    def effective_types(self) -> list[InstanceType]:
+        """The sizes, which are to be had in every zone."""
+        return self.instance_types or _catalog_types()
+
+    def check(self) -> None:
+        """Raises UsageError if a rule names what there is not, or a zone is in two regions."""
+        regions = self.effective_regions()
+        zones = [zone for found in regions.values() for zone in found]
+        there = {"region": list(regions), "zone": zones, "instance_type": [one.name for one in self.effective_types()]}
+        for zone in zones:
+            if zones.count(zone) > 1:
+                raise UsageError(f"Zone {zone!r} is there twice; a zone is in one region.")
+        for rule in [*self.capacity, *self.stockouts, *self.slow_starts, *self.quotas]:
+            for field, names in there.items():
+                if (name := getattr(rule, field, None)) is not None and name not in names:
+                    what = field.replace("_", " ")
+                    raise UsageError(f"There is no {what} {name!r}; there are: {', '.join(names)}.")
 
     def limits(self, offer: Offer) -> list[Limit]:
         """What may refuse a node of this offer, in the order in which it is asked."""
@@ -155,6 +179,15 @@ class LabConfig(_Part):
     def delay(self, offer: Offer) -> float:
         """How long a node of this offer takes to start, in seconds."""
         return max([rule.seconds for rule in self.slow_starts if rule.covers(offer)], default=0)
+
+
+def checked(part: type[P], values: dict[str, Any]) -> P:
+    """A part of the laboratory. Raises UsageError if a value is wrong."""
+    try:
+        return part.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{first['loc'][0]}: {first['msg']} (it is {first['input']!r}).") from None
 
 
 def _catalog_regions() -> dict[str, list[str]]:
