@@ -52,20 +52,29 @@ async def follow(handle: Launch, num_nodes: int, brief: bool) -> dict[str, Any]:
     result = asyncio.ensure_future(handle.result())
     watching = asyncio.ensure_future(_watch(handle, screen, brief))
     merger = LineMerger(num_nodes)
+    units: set[str] = set()
     try:
         async for chunk in handle.output(result):
-            screen.yield_to_output()
+            if chunk.unit not in units:
+                units.add(chunk.unit)
+                if not brief:
+                    await _show_now(handle, screen)  # a stage is said before what it prints
+                screen.yield_to_output()
             write(merger.feed(chunk.unit, chunk.rank, chunk.data))
         write(merger.flush())
         if not brief:
-            with suppress(TemporalUnavailableError):
-                screen.show(await handle.progress(), [])
+            await _show_now(handle, screen)
         return await result
     finally:
         result.cancel()
         watching.cancel()
         await asyncio.gather(result, watching, return_exceptions=True)
         screen.close()
+
+
+async def _show_now(handle: Launch, screen: Screen) -> None:
+    with suppress(TemporalUnavailableError):
+        screen.show(await handle.progress(), [])
 
 
 async def _watch(handle: Launch, screen: Screen, brief: bool) -> None:
@@ -149,15 +158,17 @@ class Tree:
         """See Screen."""
         if self._lines is None:
             self.close()
-            self._lines = Lines()
-            self._lines = Lines(said=self._lines.lines(self._last) if self._last else ())
+            self._lines = Lines(said=Lines().lines(self._last) if self._last else ())
 
     def close(self) -> None:
         """See Screen."""
-        if self._live.is_started:
+        if self._live.is_started and self._lines is None and self._last is not None:
+            self._live.update(self._tree(self._last, [], still=True))
             self._live.stop()
 
-    def _tree(self, progress: dict[str, Any], transfers: Sequence[dict[str, Any]]) -> RenderableType:
+    def _tree(
+        self, progress: dict[str, Any], transfers: Sequence[dict[str, Any]], still: bool = False
+    ) -> RenderableType:
         from rich.spinner import Spinner
         from rich.table import Table
         from rich.text import Text
@@ -165,7 +176,8 @@ class Tree:
         grid = Table.grid(padding=(0, 1))
         for stage in progress["stages"]:
             over = stage["ended"] is not None
-            mark: RenderableType = Text("✓", "green") if over else Spinner("dots", style="cyan")
+            turning = Text("▸", "cyan") if still else Spinner("dots", style="cyan")
+            mark: RenderableType = Text("✓", "green") if over else turning
             seconds = (stage["ended"] or time.time()) - stage["started"]
             grid.add_row(mark, stage["name"], Text(f"{seconds:6.1f} s", "dim"), self._detail(stage["name"], progress))
             if stage["name"] == "PROVISION":

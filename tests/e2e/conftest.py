@@ -78,6 +78,11 @@ class User:
         """The homes of the local nodes that exist."""
         return sorted(self.home.glob(".skyflow/local/nodes/*/home"))
 
+    def nodes_of(self, cluster: str) -> list[dict[str, Any]]:
+        """The nodes of a cluster, as `skyflow local nodes` lists them."""
+        found: list[dict[str, Any]] = json.loads(self.ok("local", "nodes", "-o", "json"))
+        return [node for node in found if node["cluster"] == cluster]
+
     def processes(self) -> list[int]:
         """Every process that has this home in its environment, or below it."""
         found = []
