@@ -13,7 +13,10 @@ from skyflow.errors import SkyflowError
 
 
 class TypedFailureConverter(DefaultFailureConverter):
-    """Sends a SkyflowError as an ApplicationError: its class name, its details, and whether a retry helps."""
+    """Sends a SkyflowError as an ApplicationError: its class name, its details, and whether a retry helps.
+
+    Without a stack trace: it says what is wrong in words, to whoever reads the Web UI.
+    """
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
         """See DefaultFailureConverter."""
@@ -25,7 +28,7 @@ class TypedFailureConverter(DefaultFailureConverter):
                 non_retryable=not exception.retryable,
             )
             wrapped.__cause__ = exception.__cause__
-            exception = wrapped.with_traceback(exception.__traceback__)
+            exception = wrapped
         super().to_failure(exception, payload_converter, failure)
 
 

@@ -69,7 +69,10 @@ class AutostopWorkflow:
             self.changed = False
             due = self._seconds_left()
             check = self.state.check_seconds * CHECKS_APART
-            if await wait_for(lambda: self.changed or self.over, min(check, due) if due is not None else check):
+            pause, summary = check, "until the next look at the cluster"
+            if due is not None and due <= check:
+                pause, summary = due, "until it was idle for long enough"
+            if await wait_for(lambda: self.changed or self.over, pause, summary):
                 continue
             left = self._seconds_left()
             if left is not None and left <= 0:
@@ -142,7 +145,7 @@ class AutostopWorkflow:
                 running = 1 if (workflow.now() - heard).total_seconds() < SILENT_SECONDS else 0
             if not running:
                 return
-            await workflow.sleep(timedelta(seconds=pause))
+            await workflow.sleep(timedelta(seconds=pause), summary="until they are asked again")
             await self._begin_anew_if_long()
 
     @workflow.signal

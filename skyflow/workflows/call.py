@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from datetime import timedelta
 from typing import Any, TypedDict, TypeVar
 
@@ -132,10 +132,28 @@ def raise_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-async def wait_for(what: Callable[[], bool], seconds: float) -> bool:
-    """Waits until `what` holds, or for so many seconds. Says whether it holds."""
+async def to_the_end(work: Coroutine[Any, Any, R]) -> R:
+    """Awaits work that has to be done also if the running task is cancelled meanwhile. That is raised after it."""
+    task = asyncio.ensure_future(work)
     try:
-        await workflow.wait_condition(what, timeout=seconds)
+        await workflow.wait_condition(task.done)
+    except asyncio.CancelledError:
+        await workflow.wait_condition(task.done)
+        task.result()
+        raise
+    return task.result()
+
+
+async def wait_for(what: Callable[[], bool], seconds: float, summary: str) -> bool:
+    """Waits until `what` holds, or for so many seconds. Says whether it holds.
+
+    Args:
+        what: looks at the workflow's state.
+        seconds: how long.
+        summary: one line for the Web UI: what is waited for.
+    """
+    try:
+        await workflow.wait_condition(what, timeout=seconds, timeout_summary=summary)
     except TimeoutError:
         return False
     return True

@@ -103,7 +103,7 @@ class ClusterWorkflow:
             await self._show()
             await self._guard()
             pause = self.state.check_seconds * (1 if self.state.is_active() else CHECKS_APART)
-            if not await wait_for(lambda: bool(self.actions) or self._may_close() or self._may_continue(), pause):
+            if not await wait_for(self._has_work, pause, "until the next check that everybody is there"):
                 if self.state.served == 0 and workflow.all_handlers_finished():
                     return
                 if check is None or check.done():
@@ -118,6 +118,9 @@ class ClusterWorkflow:
                 if self._may_close():
                     return
                 workflow.continue_as_new(self.state)
+
+    def _has_work(self) -> bool:
+        return bool(self.actions) or self._may_close() or self._may_continue()
 
     def _may_close(self) -> bool:
         return self.state.is_over() and self._is_quiet()
@@ -238,7 +241,7 @@ class ClusterWorkflow:
                     return
                 if not is_cancelled_exception(error):
                     workflow.logger.warning("the watch failed: %s", error)
-                    await workflow.sleep(timedelta(seconds=self.state.check_seconds))
+                    await workflow.sleep(timedelta(seconds=self.state.check_seconds), summary="until the next watch")
                 continue
             if life == self.state.uid:
                 await self._take(report)
@@ -251,7 +254,9 @@ class ClusterWorkflow:
 
         while not watching.done():
             await workflow.wait_condition(lambda: watching.done() or not is_needed())
-            if self.state.uid == life and await wait_for(lambda: watching.done() or is_needed(), LINGER):
+            if self.state.uid == life and await wait_for(
+                lambda: watching.done() or is_needed(), LINGER, "for the last of the logs"
+            ):
                 continue
             watching.cancel()
             return

@@ -54,7 +54,9 @@ class DownWorkflow:
             answer = await call(ClusterCalls.reserve_cluster, request, "reserve the cluster")
             if not self.reservation.granted:
                 self.reservation = answer
-            force = not self.reservation.granted and not await wait_for(lambda: self.reservation.granted, PATIENCE)
+            force = not self.reservation.granted and not await wait_for(
+                lambda: self.reservation.granted, PATIENCE, "for running jobs to stop"
+            )
         held = self.reservation
         deleted = 0
         for place in held.places:

@@ -71,7 +71,7 @@ class JobWorkflow:
                 waits = pauses(self.request.check_seconds)
             held = [] if await self._stop() else list(self.job.to_stop)
             # Ends come as signals from the cluster's watch; asking is for the case that nobody watches any more.
-            if await wait_for(partial(self._has_news, held), next(waits)):
+            if await wait_for(partial(self._has_news, held), next(waits), "for the end of the job"):
                 continue
             await self._ask()
             if workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():

@@ -169,7 +169,7 @@ class LaunchWorkflow:
                 self.reservation = answer
                 self.progressed.waiting_for = answer.waiting_for
             if not self.reservation.granted:
-                await wait_for(lambda: self.reservation.granted, next(waits))
+                await wait_for(lambda: self.reservation.granted, next(waits), "for the cluster")
         held = self.reservation
         self.progressed.waiting_for = ""
         self.progressed.uid, self.progressed.job_id = held.uid, held.job_id
@@ -188,7 +188,7 @@ class LaunchWorkflow:
                 pause = self.provision.next_pause()
                 self.progressed.waiting_for = waiting(self.progressed.attempts, pause)
                 workflow.set_current_details(describe(self.progressed))
-                await workflow.sleep(timedelta(seconds=pause))
+                await workflow.sleep(timedelta(seconds=pause), summary="until all places are tried again")
                 self.progressed.waiting_for = ""
                 self._begin_anew_if_long()
                 plan = await make_plan(self.task, self.progressed)
@@ -306,7 +306,7 @@ class LaunchWorkflow:
         job = job_workflow_id(self.cluster, self.reservation.uid, job_id)
         cluster = cluster_workflow_id(self.cluster)
         waits = pauses(self.reservation.check_seconds)
-        while not await wait_for(lambda: self.job_end is not None, next(waits)):
+        while not await wait_for(lambda: self.job_end is not None, next(waits), "for the end of the job"):
             statuses = await self._describe([job, cluster])
             dead = statuses[job] not in ("RUNNING", "COMPLETED", "ABSENT")
             if self.job_end is None and (dead or (statuses[job] == "ABSENT" and statuses[cluster] != "RUNNING")):
@@ -327,7 +327,7 @@ class LaunchWorkflow:
                 return
             life = self.reservation.uid
             waits = pauses(self.reservation.check_seconds)
-            while not await wait_for(lambda: self.ended_life == life, next(waits)):
+            while not await wait_for(lambda: self.ended_life == life, next(waits), "until the nodes are gone"):
                 if await self._life() != life:
                     break
             result.down = True
@@ -364,7 +364,7 @@ class LaunchWorkflow:
             return JobEnd(job_id=job_id, status=JobStatus.FAILED_DRIVER, reason=str(cause))
         if at == Stage.EXEC.name and self.job_end is None:
             await signal(cluster_workflow_id(self.cluster), "cancel", CancelJobs(jobs=[job_id]))
-            await wait_for(lambda: self.job_end is not None, STOP_PATIENCE)
+            await wait_for(lambda: self.job_end is not None, STOP_PATIENCE, "for the job to stop")
         return JobEnd(job_id=job_id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason=str(cause))
 
     async def _record(self, end: JobEnd) -> None:

@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.plan import PlanRequest, ResourcesRequest
     from skyflow.models.stage import Stage
     from skyflow.models.task import Task
-    from skyflow.workflows.call import call, raise_if_cancelled
+    from skyflow.workflows.call import call, raise_if_cancelled, to_the_end
 
 
 async def make_plan(task: Task, progress: LaunchProgress) -> list[Offer]:
@@ -74,10 +74,10 @@ class Provision:
                 return nodes, offer
             except ProvisionError as error:
                 failover.failed(offer, error)
-                await self._delete(offer)
+                await to_the_end(self._delete(offer))
                 raise_if_cancelled()
             except (SkyflowError, ActivityError, asyncio.CancelledError):
-                await self._delete(offer)  # cancelled, or no longer wanted: what this launch made is nobody's
+                await to_the_end(self._delete(offer))  # what this launch made is not wanted any more
                 raise
         return None
 
@@ -107,7 +107,7 @@ class Provision:
                 raise_if_cancelled()
                 if error.scope != "retry" or tries == TRIES_PER_OFFER:
                     raise
-            await workflow.sleep(timedelta(seconds=2**tries))
+            await workflow.sleep(timedelta(seconds=2**tries), summary=f"until {offer.place} is tried again")
         raise AssertionError("unreachable")
 
     async def _create(self, index: int, offer: Offer) -> list[Node]:
