@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from bench.measure import command
 from skyflow.models.name import safe_name
@@ -44,15 +44,16 @@ class Home:
         """Seconds that a command takes there."""
         return command(argv, self.env)
 
-    def processes(self) -> list[int]:
-        """Everything that runs of this home. The processes of local nodes outlive the server on purpose."""
+    def processes(self, marker: str = "") -> list[int]:
+        """What runs of this home, with this in its environment. Local nodes outlive the server on purpose."""
+        needle = (marker or str(self.path)).encode()
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 environ = (process / "environ").read_bytes()
             except OSError:
                 continue
-            if str(self.path).encode() in environ and int(process.name) != os.getpid():
+            if needle in environ and int(process.name) != os.getpid():
                 found.append(int(process.name))
         return found
 
@@ -61,6 +62,26 @@ class Home:
         records = [json.loads(file.read_text()) for file in self.path.glob(".skyflow/local/nodes/*/node.json")]
         mine = sorted((record for record in records if record["cluster"] == cluster), key=lambda one: one["rank"])
         return [Node(**record, internal_ip=record["address"]) for record in mine]
+
+    def stages(self, cluster: str) -> dict[str, float]:
+        """Where the time of the last launch on a cluster went, in seconds, by its own account."""
+        stages = self.progress(cluster)["stages"]
+        return {stage["name"]: (stage["ended"] or stage["started"]) - stage["started"] for stage in stages}
+
+    def progress(self, cluster: str) -> dict[str, Any]:
+        """The last launch on a cluster, by its own account."""
+        program = f"""
+import asyncio, json, skyflow
+async def main():
+    async with skyflow.Client.connect() as client:
+        rows = await client.queue({cluster!r})
+        print(json.dumps(await client.attach(rows[0]["launch"]).progress()))
+asyncio.run(main())
+"""
+        argv = [sys.executable, "-c", program]
+        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, check=True)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
     def key(self, cluster: str) -> Path:
         """A file with the private key that opens the nodes of a cluster."""

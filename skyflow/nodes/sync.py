@@ -4,7 +4,8 @@ Two round trips: `apply.sh list` says what an earlier sync of ours put there and
 takes one tar stream with all that is missing, stages it, and switches to it file by file. If it dies at any point,
 running it again ends right: before the first change the node's list says of every path all that it could be by then.
 
-Nodes that say the same get the same stream, which is read from the store once, and compressed if they have zstd.
+Nodes that say the same get the same stream, which is read from the store once, and compressed if that helps and they
+have zstd.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ ATTEMPTS = 5
 """How often a sync starts over because another one changed the same target meanwhile."""
 CHUNK = 256 << 10
 """About how many bytes are handed to the connection at once."""
+COMPRESSIBLE = 0.8
+"""What does not get smaller than this in the store is not compressed on its way to a node either."""
 STALE, CUT, FAILED = 3, 4, 5
 """Exit codes of apply.sh."""
 
@@ -255,11 +258,12 @@ async def _send(
     if same_list and not (plan.send or plan.make or plan.chmod):
         return [result] * len(conns)
     meter.expect(total, len(conns))
-    codec = "zstd" if there.zstd else "plain"
+    is_worth_it = sum(entry.length for entry in files) < COMPRESSIBLE * total
+    codec = "zstd" if there.zstd and (is_worth_it or not files) else "plain"
     arguments = f"{_arguments(manifest.kind, target)} {there.generation} {codec}"
     command = f'sh "$HOME"/.skyflow/bin/{_script_name()} apply {arguments}'
     stream = _stream(reader, _control(plan, there, manifest), plan, files, meter)
-    broadcast = Broadcast(_compressed(stream) if there.zstd else stream, len(conns))
+    broadcast = Broadcast(_compressed(stream) if codec == "zstd" else stream, len(conns))
 
     async def send(number: int) -> SyncResult | None:
         try:

@@ -141,9 +141,13 @@ class Packer:
         seen = hashlib.sha256()
         try:
             with open(path, "rb", buffering=0) as file:
-                while chunk := await asyncio.to_thread(file.read, CHUNK):
-                    await asyncio.to_thread(seen.update, chunk)
-                    yield await asyncio.to_thread(self._compressor.compress, chunk)
+                reading = asyncio.ensure_future(asyncio.to_thread(file.read, CHUNK))
+                while chunk := await reading:
+                    reading = asyncio.ensure_future(asyncio.to_thread(file.read, CHUNK))
+                    hashing = asyncio.to_thread(seen.update, chunk)
+                    compressing = asyncio.to_thread(self._compressor.compress, chunk)
+                    frame, _ = await asyncio.gather(compressing, hashing)
+                    yield frame
         except FileNotFoundError as error:
             raise _ChangedWhileRead from error
         if seen.hexdigest() != digest:
