@@ -43,8 +43,9 @@ COMPRESSIBLE = 0.8
 STALE, CUT, FAILED = 3, 4, 5
 """Exit codes of apply.sh."""
 
-_STAT_LINE = re.compile(rb"([0-9a-f]+) (\d+) (-?\d+) \./(.*?)//\n", re.DOTALL)
+_STAT_LINE = re.compile(r"([0-9a-f]+) (\d+) (-?\d+) \./(.*?)//\n", re.DOTALL)
 T = TypeVar("T")
+U = TypeVar("U")
 _KINDS: dict[int, EntryKind] = {0o100000: "f", 0o040000: "d", 0o120000: "l"}
 
 Progress = Callable[[int, int], None]
@@ -131,8 +132,8 @@ class _There:
     """Whether the node can read it."""
     generation: str = "none"
     kind: str = ""
-    recorded: dict[str, frozenset[str]] = field(default_factory=dict)
-    """By path, all that it could hold (see `_mark`): one mark, unless a sync was interrupted."""
+    recorded: dict[str, str] = field(default_factory=dict)
+    """By path, all that it could hold: one mark (see `_mark`), or several with commas if a sync was interrupted."""
     seen: dict[str, _Seen] = field(default_factory=dict)
     """By path, what is there. Nothing for what is reached through a link, because that is not where we put it."""
 
@@ -141,7 +142,7 @@ class _There:
 class _Plan:
     """What has to be done to a node. Paths of folders are in the order in which they must be dealt with."""
 
-    recorded: dict[str, frozenset[str]]
+    recorded: dict[str, str]
     """What the node's list says when all is done."""
     send: list[Entry] = field(default_factory=list)
     make: list[Entry] = field(default_factory=list)
@@ -193,18 +194,11 @@ async def sync_all(
         TooMuchError: there is more to send than `at_most`.
     """
     target = posixpath.normpath(target)
-    manifest = await reader.manifest(ref)
-    if manifest.kind == "f":
-        if target in ("~", ".", "/"):
-            raise InvalidTaskError(f"The target {target} is a folder, but its source is a file; name the file.")
-        manifest = Manifest("f", tuple(entry._replace(path=posixpath.basename(target)) for entry in manifest.entries))
+    manifest, answers = await _both(_manifest(reader, ref, target), _all([_list(conn, target) for conn in conns]))
     results: dict[int, SyncResult] = {}
     meter = _Meter(progress, at_most)
+    left = list(range(len(conns)))
     for _ in range(ATTEMPTS):
-        left = [number for number in range(len(conns)) if number not in results]
-        if not left:
-            return [results[number] for number in range(len(conns))]
-        answers = await _all([_list(conns[number], target) for number in left])
         groups = {answer: [n for n, other in zip(left, answers, strict=True) if other == answer] for answer in answers}
         done = await _all(
             [
@@ -214,7 +208,26 @@ async def sync_all(
         )
         for group, outcomes in zip(groups.values(), done, strict=True):
             results |= {n: outcome for n, outcome in zip(group, outcomes, strict=True) if outcome is not None}
+        left = [number for number in range(len(conns)) if number not in results]
+        if not left:
+            return [results[number] for number in range(len(conns))]
+        answers = await _all([_list(conns[number], target) for number in left])
     raise NodeUnreachableError(f"Other syncs kept changing {target} on the node; it is tried again.")
+
+
+async def _manifest(reader: Reader, ref: str, target: str) -> Manifest:
+    """What is to be there; a single file has the target's name."""
+    manifest = await reader.manifest(ref)
+    if manifest.kind == "d":
+        return manifest
+    if target in ("~", ".", "/"):
+        raise InvalidTaskError(f"The target {target} is a folder, but its source is a file; name the file.")
+    return Manifest("f", tuple(entry._replace(path=posixpath.basename(target)) for entry in manifest.entries))
+
+
+async def _both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
+    results = await _all([one, other])
+    return results[0], results[1]  # type: ignore[return-value]
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -314,12 +327,12 @@ def _parse_list(data: bytes) -> _There:
     _, _, generation, kind, paths_length, marks_length = header.decode().split(" ")
     marks_start = int(paths_length)
     marks_end = marks_start + int(marks_length)
-    paths = [name_text(path[2:]) for path in rest[:marks_start].split(b"\0")[:-1]]
-    marks = [frozenset(line.split(",")) for line in rest[marks_start:marks_end].decode().splitlines()]
+    paths = name_text(rest[2 : marks_start - 1]).split("\0./") if marks_start else []
+    marks = rest[marks_start:marks_end].decode().splitlines()
     seen: dict[str, _Seen] = {}
-    for mode_text, size, mtime, name in _STAT_LINE.findall(rest, marks_end):
+    for mode_text, size, mtime, name in _STAT_LINE.findall(name_text(rest[marks_end:])):
         mode = int(mode_text, 16)
-        seen[name_text(name)] = _Seen(_KINDS.get(mode & 0o170000), mode & 0o777, int(size), int(mtime))
+        seen[name] = _Seen(_KINDS.get(mode & 0o170000), mode & 0o777, int(size), int(mtime))
     real = {""}
     for path in sorted(seen):
         if path.rpartition("/")[0] not in real:
@@ -335,7 +348,7 @@ def _mark(entry: Entry) -> str:
 
 
 def _plan(manifest: Manifest, there: _There) -> _Plan:
-    plan = _Plan({entry.path: frozenset({_mark(entry)}) for entry in manifest.entries})
+    plan = _Plan({entry.path: _mark(entry) for entry in manifest.entries})
     for entry in manifest.entries:
         now = there.seen.get(entry.path)
         known = there.recorded.get(entry.path) == plan.recorded[entry.path]
@@ -348,7 +361,7 @@ def _plan(manifest: Manifest, there: _There) -> _Plan:
             plan.send.append(entry)
     for path in sorted(there.recorded.keys() - plan.recorded.keys(), reverse=True):
         now = there.seen.get(path)
-        if now is not None and any(_is_ours(now, mark) for mark in there.recorded[path]):
+        if now is not None and any(_is_ours(now, mark) for mark in there.recorded[path].split(",")):
             (plan.rmdir if now.kind == "d" else plan.remove).append(path)
     _unlock(plan, manifest, there)
     return plan
@@ -378,8 +391,10 @@ def _unlock(plan: _Plan, manifest: Manifest, there: _There) -> None:
 
 def _control(plan: _Plan, there: _There, manifest: Manifest) -> Iterable[tuple[str, bytes]]:
     """Names and contents of the files that tell apply.sh what to do."""
-    both = {path: plan.recorded.get(path, frozenset()) | there.recorded.get(path, frozenset())
-            for path in plan.recorded.keys() | there.recorded.keys()}  # fmt: skip
+    both = dict(there.recorded)
+    for path, mark in plan.recorded.items():
+        if both.setdefault(path, mark) != mark:
+            both[path] = ",".join(sorted({mark, *both[path].split(",")}))
     yield "union", _encode_list(manifest.kind, both)
     yield "list", _encode_list(manifest.kind, plan.recorded)
     yield "unlock", _paths(plan.unlock)
@@ -389,14 +404,14 @@ def _control(plan: _Plan, there: _There, manifest: Manifest) -> Iterable[tuple[s
         yield f"mode.{number:06}.{mode:o}", _paths(entry.path for entry in group)
 
 
-def _encode_list(kind: str, recorded: dict[str, frozenset[str]]) -> bytes:
-    paths = _paths(sorted(recorded))
-    marks = "".join(",".join(sorted(recorded[path])) + "\n" for path in sorted(recorded)).encode()
+def _encode_list(kind: str, recorded: dict[str, str]) -> bytes:
+    paths = _paths(recorded)
+    marks = "".join(mark + "\n" for mark in recorded.values()).encode()
     return f"skyflow-sync 1 {uuid.uuid4().hex} {kind} {len(paths)} {len(marks)}\n".encode() + paths + marks
 
 
 def _paths(paths: Iterable[str]) -> bytes:
-    return b"".join(b"./" + name_bytes(path) + b"\0" for path in paths)
+    return name_bytes("".join(f"./{path}\0" for path in paths))
 
 
 async def _stream(
