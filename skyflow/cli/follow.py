@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from skyflow.cli import view
-from skyflow.errors import TemporalUnavailableError
+from skyflow.errors import SkyflowError, TemporalUnavailableError
 from skyflow.models.log_line import LineMerger
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class Screen(Protocol):
     def yield_to_output(self) -> None:
         """The job's own output begins."""
 
-    def close(self) -> None: ...
+    def close(self, failed: bool = False) -> None:
+        """Nothing more comes; the last stage may be where it failed."""
 
 
 async def follow(handle: Launch, num_nodes: int, brief: bool) -> dict[str, Any]:
@@ -65,6 +66,9 @@ async def follow(handle: Launch, num_nodes: int, brief: bool) -> dict[str, Any]:
         if not brief:
             await _show_now(handle, screen)
         return await result
+    except SkyflowError:
+        screen.close(failed=True)
+        raise
     finally:
         result.cancel()
         watching.cancel()
@@ -132,7 +136,7 @@ class Lines:
     def yield_to_output(self) -> None:
         """See Screen."""
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
         """See Screen."""
 
 
@@ -164,14 +168,16 @@ class Tree:
             self.close()
             self._lines = Lines(said=Lines().lines(self._last) if self._last else ())
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
         """See Screen."""
         if self._live.is_started and self._lines is None and self._last is not None:
-            self._live.update(self._tree(self._last, [], still=True))
+            from rich.text import Text
+
+            self._live.update(self._tree(self._last, [], Text("✗", "red") if failed else Text("▸", "cyan")))
             self._live.stop()
 
     def _tree(
-        self, progress: dict[str, Any], transfers: Sequence[dict[str, Any]], still: bool = False
+        self, progress: dict[str, Any], transfers: Sequence[dict[str, Any]], running: RenderableType | None = None
     ) -> RenderableType:
         from rich.spinner import Spinner
         from rich.table import Table
@@ -180,8 +186,7 @@ class Tree:
         grid = Table.grid(padding=(0, 1))
         for stage in progress["stages"]:
             over = stage["ended"] is not None
-            turning = Text("▸", "cyan") if still else Spinner("dots", style="cyan")
-            mark: RenderableType = Text("✓", "green") if over else turning
+            mark: RenderableType = Text("✓", "green") if over else running or Spinner("dots", style="cyan")
             seconds = (stage["ended"] or time.time()) - stage["started"]
             grid.add_row(mark, stage["name"], Text(f"{seconds:6.1f} s", "dim"), self._detail(stage["name"], progress))
             if stage["name"] == "PROVISION":

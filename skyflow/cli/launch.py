@@ -66,7 +66,10 @@ def execute(task: Task, cluster: str, **options: Any) -> None:
 async def _launch(client: Client, task: Task, cluster: str | None, options: dict[str, Any]) -> int:
     with snapshot_bar() as bar:
         handle = await client.launch(task, cluster, on_snapshot=bar, **options)
-    view.say(f"Launching on cluster {handle.cluster_name!r}: {handle.workflow_id}")
+    if options["dryrun"]:
+        view.say(f"Planning, and making nothing: {handle.workflow_id}")
+    else:
+        view.say(f"Launching on cluster {handle.cluster_name!r}: {handle.workflow_id}")
     return await _show(client, handle, task)
 
 
