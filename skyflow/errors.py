@@ -13,7 +13,8 @@
     ├── TemporalUnavailableError          5   the Temporal server, or a worker, does not answer
     ├── EmbeddedServerError               5   the background server of this machine cannot be started
     ├── StoreError                        6   the store cannot be read or written
-    │   └── ObjectAbsentError             6   nothing is stored under this key
+    │   ├── ObjectAbsentError             6   nothing is stored under this key
+    │   └── ObjectDamagedError            6   what is stored there is not what was put there
     ├── CommandError                      100 a command of the user failed (setup, run)
     ├── LaunchCancelledError              103 somebody cancelled it
     ├── ProvisionError                    (internal) one attempt failed; `scope` says what that rules out
@@ -103,6 +104,10 @@ class StoreError(SkyflowError):
 
 
 class ObjectAbsentError(StoreError):
+    retryable = False
+
+
+class ObjectDamagedError(StoreError):
     retryable = False
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from skyflow.errors import NodeUnreachableError, SkyflowError, rebuild
 from skyflow.models.node import Node
-from skyflow.nodes.connection import Connections
+from skyflow.nodes.connection import Connections, enter_all
 from skyflow.nodes.sync import Progress, SyncResult, sync_all
 from skyflow.store.reader import SnapshotReader
 from skyflow.store.store import open_store
@@ -47,6 +47,7 @@ async def sync_in_process(
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",  # the worker may have been started among modules that are called like ours
         "-m",
         "skyflow.activities.bulk",
         stdin=asyncio.subprocess.PIPE,
@@ -89,11 +90,9 @@ async def _serve(request: dict[str, Any]) -> list[SyncResult]:
     async with AsyncExitStack() as stack:
         stack.callback(connections.close)
         nodes = [Node.model_validate(node) for node in request["nodes"]]
-        entering = [stack.enter_async_context(connections.connect(node, request["key"])) for node in nodes]
+        opened = await enter_all(stack, [connections.connect(node, request["key"]) for node in nodes])
         reader = SnapshotReader(open_store(request["store"]))
-        return await sync_all(
-            await asyncio.gather(*entering), reader, request["ref"], request["target"], progress=progress
-        )
+        return await sync_all(opened, reader, request["ref"], request["target"], progress=progress)
 
 
 def _say(answer: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 
 from temporalio import activity
@@ -12,6 +11,7 @@ from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import report
 from skyflow.errors import UsageError
 from skyflow.models.calls import SyncCalls, SyncReport, SyncRequest
+from skyflow.nodes.connection import enter_all
 from skyflow.nodes.sync import SyncResult, TooMuchError, sync_all
 from skyflow.store.key import client_key
 from skyflow.store.reader import SnapshotReader
@@ -59,7 +59,6 @@ class SyncActivities(SyncCalls):
     async def _sync_here(self, request: SyncRequest) -> list[SyncResult]:
         connect = await self.context.sure_opener(request.gang)
         async with AsyncExitStack() as stack:
-            entering = [stack.enter_async_context(connect(node)) for node in request.gang.nodes]
-            connections = await asyncio.gather(*entering)
+            connections = await enter_all(stack, [connect(node) for node in request.gang.nodes])
             reader = SnapshotReader(self.context.store)
             return await sync_all(connections, reader, request.ref, request.target, progress=report, at_most=BULK_BYTES)

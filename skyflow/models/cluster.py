@@ -80,6 +80,8 @@ class ClusterState(Wire):
     """How many operations there were. A cluster that never had one is waiting for its first."""
     made_by: str = ""
     """Workflow id of the launch that made the nodes."""
+    leftover: bool = False
+    """Whether there may be nodes of this life that a launch made and could not delete."""
     lost: list[int] = Field(default_factory=list)
     """Ranks whose nodes are gone, by what their cloud says."""
     guarded: bool = False
@@ -197,8 +199,9 @@ class ClusterState(Wire):
         self.made_by = report.workflow_id
         self.launched_at = self.launched_at or now
         op.exclusive = False
-        if op.job_id is not None and self.jobs[op.job_id].has_setup:
-            self.jobs[op.job_id].status = JobStatus.SETTING_UP
+        job = self.jobs.get(op.job_id) if op.job_id is not None else None
+        if job is not None and job.has_setup and not job.status.is_terminal():
+            job.status = JobStatus.SETTING_UP
         return self._settle(now)
 
     def submit(self, submission: Submission, now: float) -> list[Action]:
@@ -251,10 +254,12 @@ class ClusterState(Wire):
         if job is not None and not job.spec and not job.status.is_terminal():
             end = release.job or JobEnd(job_id=job.id, status=JobStatus.FAILED_DRIVER, reason="Its launch ended.")
             actions += self.job_ended(end.model_copy(update={"job_id": job.id}), now)
-        if release.nodes_deleted:
+        self.leftover = self.leftover or release.nodes_left
+        if release.nodes_deleted and (op.kind == "down" or (op.exclusive and not self.leftover)):
             actions += self._end_life(next_uid)
         elif release.discard and not self.operations and not any(other is not job for other in self.active_jobs()):
-            self.rule, self.idle_since = IdleRule(minutes=0), None  # as soon as its job is gone too
+            # As soon as its job is gone too. A launch that comes first replaces this rule, as it does the safety rule.
+            self.rule, self.idle_since = IdleRule(minutes=0, safety=True), None
         return actions + self._settle(now)
 
     def nodes_gone(self, ranks: list[int]) -> None:
@@ -385,7 +390,7 @@ class ClusterState(Wire):
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id in waiting}
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
-        self.made_by = ""
+        self.made_by, self.leftover = "", False
         self.guarded = False
         self.uid = next_uid
         return actions

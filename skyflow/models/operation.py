@@ -92,6 +92,8 @@ class Release(Wire):
     job: JobEnd | None = None
     """What became of its job, if that was never submitted."""
     nodes_deleted: bool = False
+    nodes_left: bool = False
+    """The operation could not delete what it had made: whoever ends this life of the cluster has to."""
     discard: bool = False
     """The nodes were made for this operation and are not wanted any more: delete them if nobody else uses them."""
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 EntryKind = Literal["f", "d", "l"]
 """A regular file, a folder, a symbolic link."""
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 PLACE = 7
 """Where, in an entry, that begins which says where its bytes are."""
 LAST_TAR_SECOND = 0o77777777777

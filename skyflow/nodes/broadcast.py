@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from skyflow.errors import NodeUnreachableError
+
 DEPTH = 8
 """Chunks that a reader may be behind the fastest."""
+STALL_SECONDS = 180.0
+"""A reader that takes nothing for this long is given up: the others must not wait for it for ever."""
 
 
 class Broadcast:
@@ -45,5 +49,10 @@ class Broadcast:
             queue.get_nowait()  # the pump may be waiting for room
 
     async def _put(self, item: bytes | BaseException | None) -> None:
-        for queue in list(self._queues.values()):
-            await queue.put(item)
+        for number, queue in list(self._queues.items()):
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    await queue.put(item)
+            except TimeoutError:
+                self.leave(number)
+                queue.put_nowait(NodeUnreachableError("A node takes no more of what is copied to it."))

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -204,6 +204,18 @@ class Connections:
     def _discard(self, key: tuple[str, ...]) -> None:
         if connection := self._open.pop(key, None):
             connection.close()
+
+
+async def enter_all(
+    stack: AsyncExitStack, openers: Sequence[AbstractAsyncContextManager[Connection]]
+) -> list[Connection]:
+    """Enters all at once. If one fails, the others are entered (or have failed) too before that is raised."""
+    entering = [stack.enter_async_context(opener) for opener in openers]
+    results = await asyncio.gather(*entering, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 async def _open(node: Node, client_key: str) -> Any:

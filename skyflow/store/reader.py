@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 import zstandard
 
-from skyflow.errors import StoreError
+from skyflow.errors import ObjectDamagedError
 from skyflow.models.snapshot import Entry, Manifest
 from skyflow.store.store import Store
 
@@ -25,7 +25,7 @@ class SnapshotReader:
         self._decompressor = zstandard.ZstdDecompressor()
 
     async def manifest(self, ref: str) -> Manifest:
-        """Raises ObjectAbsentError if there is no such snapshot, StoreError if it is damaged."""
+        """Raises ObjectAbsentError if there is no such snapshot, ObjectDamagedError if it is damaged."""
         data = await self._store.get(ref)
         try:
             return Manifest.decode(self._decompressor.decompress(data), ref.removeprefix("snapshots/"))
@@ -79,8 +79,8 @@ class SnapshotReader:
         if seen.hexdigest() != entry.digest:
             raise self._damaged(entry.pack)
 
-    def _damaged(self, key: str) -> StoreError:
-        return StoreError(
+    def _damaged(self, key: str) -> ObjectDamagedError:
+        return ObjectDamagedError(
             f"{key!r} in the store {self._store.url} is damaged; launch again from the folder it came from."
         )
 

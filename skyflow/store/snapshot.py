@@ -20,14 +20,14 @@ from pathlib import Path
 
 import zstandard
 
-from skyflow.errors import InvalidTaskError, ObjectAbsentError
+from skyflow.errors import InvalidTaskError, ObjectAbsentError, ObjectDamagedError
 from skyflow.models.snapshot import Entry, Manifest, name_text
 from skyflow.store.pack import Packer, Place, Stored
 from skyflow.store.reader import SnapshotReader
 from skyflow.store.scan import Found, Scan, Stamp, scan
 from skyflow.store.store import Store
 
-HEAD_VERSION = 1
+HEAD_VERSION = 2
 RACY_NS = 2_000_000_000
 """A file written this shortly before it was last scanned could have been written again with the same times."""
 
@@ -187,5 +187,5 @@ async def _load_previous(store: Store, key: str) -> _Previous:
         entries = (await SnapshotReader(store).manifest(head["ref"])).entries
         pairs = {entry.path: (entry, Stamp(*stamp)) for entry, stamp in zip(entries, head["stamps"], strict=True)}
         return _Previous(head["ref"], head["scanned_ns"], pairs)
-    except (ObjectAbsentError, zstandard.ZstdError, ValueError, KeyError, TypeError):
+    except (ObjectAbsentError, ObjectDamagedError, zstandard.ZstdError, ValueError, KeyError, TypeError):
         return nothing  # it only saves work

@@ -85,7 +85,7 @@ class AutostopWorkflow:
             await self._clean_up()
 
     async def _begin_anew_if_long(self) -> None:
-        if workflow.info().is_continue_as_new_suggested():
+        if workflow.info().is_continue_as_new_suggested() and not self.over:
             await workflow.wait_condition(workflow.all_handlers_finished)
             workflow.continue_as_new(self.state)
 
@@ -107,6 +107,7 @@ class AutostopWorkflow:
 
     async def _clean_up(self) -> None:
         """Nobody owns the nodes any more: let what runs end, then delete them."""
+        waits = pauses(self.state.check_seconds)
         while self.state.places:
             place = self.state.places[0]
             gang = GangRef(
@@ -117,14 +118,21 @@ class AutostopWorkflow:
                 host=place.host,
             )
             await self._until_nothing_runs(gang)
-            await call(
-                CloudCalls.delete_nodes,
-                gang,
-                f"delete the nodes in {place.cloud}: their cluster's workflow is gone",
-                kind="cloud",
-                host=place.host,
-            )
-            self.state.places.remove(place)
+            try:
+                await call(
+                    CloudCalls.delete_nodes,
+                    gang,
+                    f"delete the nodes in {place.cloud}: their cluster's workflow is gone",
+                    kind="cloud",
+                    host=place.host,
+                )
+            except (SkyflowError, ActivityError) as error:  # there is nobody else who could
+                workflow.logger.warning("the nodes of %s could not be deleted: %s", gang.cluster, error)
+                self.state.places = [*self.state.places[1:], place]
+                await workflow.sleep(timedelta(seconds=next(waits)), summary="until their deletion is tried again")
+                await self._begin_anew_if_long()
+            else:
+                self.state.places.remove(place)
 
     async def _until_nothing_runs(self, gang: GangRef) -> None:
         """Waits for what runs on these nodes. That they cannot be asked says nothing, until it has for very long."""

@@ -295,10 +295,15 @@ class ClusterWorkflow:
         for workflow_id in gone:
             # A job that completed has told its end; an operation that completed has released, unless a late retry of
             # its reservation came after that.
-            if workflow_id in jobs and statuses[workflow_id] != "COMPLETED":
-                await self._bury_job(jobs[workflow_id])
-            elif workflow_id in operations:
-                await self._bury_operation(operations[workflow_id])
+            try:
+                if workflow_id in jobs and statuses[workflow_id] != "COMPLETED":
+                    await self._bury_job(jobs[workflow_id])
+                elif workflow_id in operations:
+                    await self._bury_operation(operations[workflow_id])
+            except (SkyflowError, ActivityError) as error:
+                if is_being_cancelled():
+                    raise
+                workflow.logger.warning("%s could not be buried, and is tried again: %s", workflow_id, error)
         if guard in gone and guard == autostop_workflow_id(state.name, state.uid):
             state.guarded = False
             await self._guard()

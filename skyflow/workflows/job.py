@@ -74,7 +74,8 @@ class JobWorkflow:
             if await wait_for(partial(self._has_news, held), next(waits), "for the end of the job"):
                 continue
             await self._ask()
-            if workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished():
+            is_long = workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished()
+            if is_long and not self.abandoned:
                 workflow.continue_as_new(self.request.model_copy(update={"progress": self.job}))
         return gang.outcome(self.request.job_id)
 

@@ -349,7 +349,10 @@ class LaunchWorkflow:
         keep = self.cancelling is not None and self.cancelling.keep_nodes
         release.discard = cancelled and self.provision is not None and not keep
         left = self.provision is not None and self.provision.may_have_left_nodes
-        release.nodes_deleted = self.reservation.granted and not self.nodes and not left
+        release.nodes_left = left
+        # The nodes that a late grant brings are somebody else's.
+        nothing = self.reservation.granted and not self.nodes and not self.reservation.nodes
+        release.nodes_deleted = nothing and not left
         await self._release(release)
         return error if cancelled and self.cancelling is None else cause
 

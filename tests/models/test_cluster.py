@@ -261,7 +261,7 @@ def test_what_is_not_wanted_any_more_goes_also_when_its_job_ends_late() -> None:
     state.set_autostop(AutostopSetting(minutes=None, only_replace_safety=True), 1)
     assert state.release(Release(workflow_id="a", discard=True), 2, "life-2") == []
     actions = state.job_ended(JobEnd(job_id=1, status=JobStatus.CANCELLED), 100)
-    assert ArmIdle(1, IdleRule(minutes=0)) in actions
+    assert ArmIdle(1, IdleRule(minutes=0, safety=True)) in actions
 
 
 def test_what_is_not_wanted_any_more_stays_if_somebody_else_uses_it() -> None:
@@ -309,6 +309,45 @@ def test_a_cluster_that_lost_a_node_can_only_be_taken_down() -> None:
     assert state.reserve(Reserve(workflow_id="b", kind="launch"), 3)[0].granted is False
     state.release(Release(workflow_id="d", nodes_deleted=True), 4, "life-2")
     assert state.lost == []
+
+
+def test_a_launch_that_waited_cannot_end_the_life_of_another_ones_nodes() -> None:
+    state = fresh()
+    launch(state, "a")
+    state.reserve(Reserve(workflow_id="b", kind="launch"), 1)
+    state.release(Release(workflow_id="b", nodes_deleted=True), 2, "life-2")
+    assert (state.uid, len(state.nodes)) == ("life-1", 1)
+
+
+def test_what_a_launch_left_is_not_forgotten_by_the_next() -> None:
+    state = fresh()
+    place = Place(cloud="aws")
+    state.reserve(Reserve(workflow_id="a", kind="launch"), 1)
+    state.reserve(Reserve(workflow_id="b", kind="launch"), 1)
+    state.expect(Expect(uid="life-1", place=place))
+    state.release(Release(workflow_id="a", nodes_left=True), 2, "life-2")
+    state.release(Release(workflow_id="b", nodes_deleted=True), 3, "life-2")
+    assert (state.uid, state.places, state.is_over()) == ("life-1", [place], True)  # its guardian does the rest
+
+
+def test_a_launch_after_a_discard_keeps_its_nodes() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    state.set_autostop(AutostopSetting(minutes=None, only_replace_safety=True), 1)
+    state.release(Release(workflow_id="a", discard=True), 2, "life-2")
+    state.reserve(Reserve(workflow_id="b", kind="launch"), 3)
+    state.set_autostop(AutostopSetting(minutes=None, only_replace_safety=True), 4)
+    assert state.rule is None
+
+
+def test_nodes_do_not_revive_a_cancelled_job() -> None:
+    state = fresh()
+    record = JobRecord(id=0, has_setup=True)
+    state.reserve(Reserve(workflow_id="a", kind="launch", job=record), 0)
+    state.cancel_jobs(None, 1)
+    state.report_nodes(NodesReport(workflow_id="a", uid=state.uid, nodes=[node(0)], offer=OFFER), 2)
+    assert state.jobs[1].status is JobStatus.CANCELLED
 
 
 def test_an_action_for_a_job_that_has_gone_with_its_nodes_is_nothing() -> None:
