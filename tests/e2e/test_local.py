@@ -97,13 +97,16 @@ def test_preempt(user: User) -> None:
 
 @pytest.mark.parametrize(("harm", "heal"), [("cut", "restore"), ("freeze", "thaw")])
 def test_a_silent_node_is_not_a_lost_one(user: User, harm: str, heal: str) -> None:
-    user.ok("launch", "-y", "-d", "-c", harm, "for i in $(seq 30); do echo $i; sleep 0.1; done")
+    gate = user.home / f"{harm}-is-over"
+    user.ok("launch", "-y", "-d", "-c", harm, f"seq 15; until [ -e {gate} ]; do sleep 0.1; done; seq 16 30")
     until(lambda: status(user, harm) == "RUNNING")
     user.ok("local", harm, harm)
-    assert [node["state"] for node in json.loads(user.ok("local", "nodes", "-o", "json"))] == ["silent"]
+    nodes = json.loads(user.ok("local", "nodes", "-o", "json"))
+    assert [node["state"] for node in nodes if node["cluster"] == harm] == ["silent"]
     time.sleep(1)
     assert status(user, harm) == "RUNNING"
     user.ok("local", heal, harm)
+    gate.touch()
     assert user.run("logs", harm).stdout.split() == [str(number) for number in range(1, 31)]
     user.ok("down", "-y", harm)
 
