@@ -2,6 +2,10 @@
 
     SkyflowError                          exit code 1
     ├── InvalidTaskError (ValueError)     2   the task, or a value in it, is wrong
+    │   └── StorageSpecError              2   a storage of the task contradicts itself
+    │       ├── StorageNameError          2   its name is missing or wrong
+    │       ├── StorageSourceError        2   its source is missing, wrong or not there
+    │       └── StorageModeError          2   its source cannot be had in this mode
     ├── UsageError (ValueError)           2   a flag or argument is wrong
     ├── InvalidClusterNameError (ValueError)  2
     ├── NotSupportedError                 2   a real feature that this version or this cloud does not have
@@ -47,6 +51,22 @@ class SkyflowError(Exception):
 
 class InvalidTaskError(SkyflowError, ValueError):
     exit_code = 2
+
+
+class StorageSpecError(InvalidTaskError):
+    pass
+
+
+class StorageNameError(StorageSpecError):
+    pass
+
+
+class StorageSourceError(StorageSpecError):
+    pass
+
+
+class StorageModeError(StorageSpecError):
+    pass
 
 
 class UsageError(SkyflowError, ValueError):

@@ -67,8 +67,29 @@ def substitute(text: str, envs: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda found: envs.get(found[1] or found[2], found[0]), text)
 
 
-def parse_env_option(option: str, environ: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """The variable that `--env K=V` sets; `--env K` takes it from this environment.
+def substitute_deep(value: Any, envs: Mapping[str, str]) -> Any:
+    """The same in every string of a value, the names of its mappings included; a copy.
+
+    Raises:
+        InvalidTaskError: two names of a mapping become the same.
+    """
+    if isinstance(value, str):
+        return substitute(value, envs)
+    if isinstance(value, list | tuple):
+        return [substitute_deep(item, envs) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    filled: dict[Any, Any] = {}
+    for key, item in value.items():
+        name = substitute(key, envs) if isinstance(key, str) else key
+        if name in filled:  # not told: a secret may have been filled in
+            raise InvalidTaskError(f"The variables in {show(key)} make it a name that is there already.")
+        filled[name] = substitute_deep(item, envs)
+    return filled
+
+
+def parse_env_option(option: str, environ: Mapping[str, str] | None = None, flag: str = "--env") -> tuple[str, str]:
+    """The variable that `--env K=V` (or another flag) sets; `--env K` takes it from this environment.
 
     Raises:
         UsageError: the name is wrong, or the variable is not set here.
@@ -79,11 +100,13 @@ def parse_env_option(option: str, environ: Mapping[str, str] | None = None) -> t
         if key in environ:
             value = environ[key]
         elif ENV_KEY.fullmatch(key):
-            raise UsageError(f"--env {key}: {key} is not set in this environment; set it, or write --env {key}=VALUE.")
+            raise UsageError(
+                f"{flag} {key}: {key} is not set in this environment; set it, or write {flag} {key}=VALUE."
+            )
     try:
         return check_env(key, value)
     except InvalidTaskError as error:
-        raise UsageError(f"--env {key}: {error}") from None
+        raise UsageError(f"{flag} {key}: {error}") from None
 
 
 def read_env_file(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> dict[str, str]:
