@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from skyflow.errors import InvalidTaskError
-from skyflow.models.document import Document, Path, Schema, check_text, show
+from skyflow.models.document import Document, Path, check_text, show
 from skyflow.models.env import ENV_KEY
 from skyflow.models.shape import spell
 
@@ -212,14 +212,14 @@ def _check_managed(document: Document, value: Any, path: Path) -> SecretRef:
     [(name, options)] = value.items() if isinstance(value, Mapping) and len(value) == 1 else [(None, None)]
     if not isinstance(name, str) or not isinstance(options, Mapping):
         raise InvalidTaskError(f"{document.at(path)}{spell(path)} must be a name, or {{name: {{mount_path: …}}}}.")
-    ref = _check_ref(document, name, (*path, name))
-    mount_path = document.fields(options, (*path, name), _OPTIONS).get("mount_path")
+    here = (*path, name)
+    ref = _check_ref(document, name, here)
+    if set(options) - {"mount_path"}:
+        raise InvalidTaskError(f"{document.at(here)}{spell(path)}: a managed secret has one option, mount_path.")
+    mount_path = options.get("mount_path")
     what = f"{spell(path)}: mount_path"
     if mount_path is None:
         return ref
     if not isinstance(mount_path, str) or not mount_path:
-        raise InvalidTaskError(f"{document.at((*path, name))}{what} must be a path on the nodes.")
-    return replace(ref, mount_path=document.check((*path, name), lambda given: check_text(given, what), mount_path))
-
-
-_OPTIONS = Schema("managed_secrets", "mount_path: ~/.netrc", ("mount_path",), ())
+        raise InvalidTaskError(f"{document.at(here)}{what} must be a path on the nodes.")
+    return replace(ref, mount_path=document.check(here, lambda given: check_text(given, what), mount_path))

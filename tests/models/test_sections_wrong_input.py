@@ -223,7 +223,7 @@ WRONG: list[tuple[str, str]] = [
     ("managed_secrets:\n  - {A: {}, B: {}}", "2: managed_secrets[0] must be a name, or {name: {mount_path: …}}."),
     (
         "managed_secrets:\n  - A: {mount_pth: ~/x}",
-        "2: Invalid managed_secrets YAML: Instead of 'mount_pth', did you mean 'mount_path'?",
+        "2: managed_secrets[0]: a managed secret has one option, mount_path.",
     ),
     ("managed_secrets:\n  - A: {mount_path: 5}", "2: managed_secrets[0]: mount_path must be a path on the nodes."),
     ("managed_secrets:\n  - 'A B'", f"2: {REF}"),
@@ -380,8 +380,8 @@ WRONG: list[tuple[str, str]] = [
     ("volumes:\n  /d:", "2: volumes['/d'] must be the name of a volume, or a mapping, found nothing."),
     (
         "volumes:\n  /d: {}",
-        "2: volumes['/d']: Volume size must be specified for ephemeral volumes. Give size, or the name of a volume that "
-        "exists.",
+        "2: volumes['/d']: Volume size must be specified for ephemeral volumes. Give size, or the name of a volume "
+        "that exists.",
     ),
     ("volumes:\n  /d: {name: v, sub_path: ../x}", f"2: {SUB_PATH} the string '../x'."),
     ("volumes:\n  /d: {name: v, sub_path: /x}", f"2: {SUB_PATH} the string '/x'."),
