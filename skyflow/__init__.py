@@ -11,45 +11,65 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from skyflow.api import ClusterHandle, cancel, down, exec, launch, queue, status, tail_logs
+    from skyflow import clouds, exceptions
+    from skyflow.api import ClusterHandle, cancel, down, exec, launch, optimize, queue, status, tail_logs
     from skyflow.client import Client
     from skyflow.handle import Launch
     from skyflow.models.dag import Dag, OptimizeTarget
+    from skyflow.models.place import AWS, GCP, Local
     from skyflow.models.resources import Resources
     from skyflow.models.stage import Stage
+    from skyflow.models.storage import Storage, StorageMode, StoreType
     from skyflow.models.task import Task
 
 _HOMES = {
+    "AWS": "skyflow.models.place",
     "Client": "skyflow.client",
     "ClusterHandle": "skyflow.api",
     "Dag": "skyflow.models.dag",
+    "GCP": "skyflow.models.place",
     "Launch": "skyflow.handle",
+    "Local": "skyflow.models.place",
     "OptimizeTarget": "skyflow.models.dag",
     "Resources": "skyflow.models.resources",
     "Stage": "skyflow.models.stage",
+    "Storage": "skyflow.models.storage",
+    "StorageMode": "skyflow.models.storage",
+    "StoreType": "skyflow.models.storage",
     "Task": "skyflow.models.task",
     "cancel": "skyflow.api",
     "down": "skyflow.api",
     "exec": "skyflow.api",
     "launch": "skyflow.api",
+    "optimize": "skyflow.api",
     "queue": "skyflow.api",
     "status": "skyflow.api",
     "tail_logs": "skyflow.api",
 }
+_MODULES = ("clouds", "exceptions")
 
 __all__ = [
+    "AWS",
+    "GCP",
     "Client",
     "ClusterHandle",
     "Dag",
     "Launch",
+    "Local",
     "OptimizeTarget",
     "Resources",
     "Stage",
+    "Storage",
+    "StorageMode",
+    "StoreType",
     "Task",
     "cancel",
+    "clouds",
     "down",
+    "exceptions",
     "exec",
     "launch",
+    "optimize",
     "queue",
     "status",
     "tail_logs",
@@ -57,6 +77,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"skyflow.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'skyflow' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -6,21 +6,21 @@ import asyncio
 import copy
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from skyflow.client import Client
-from skyflow.errors import NotSupportedError
+from skyflow.errors import NotSupportedError, UsageError
 from skyflow.handle import Launch
 from skyflow.models import exit_code
 from skyflow.models.dag import Dag, OptimizeTarget, check_one_task, convert_to_dag
 from skyflow.models.log_line import LineMerger
+from skyflow.models.resources import Resources
 from skyflow.models.task import Task
+from skyflow.settings import Settings
 
 T = TypeVar("T")
-
-"""Of ended jobs; any other that has ended is 100 (PARITY §4.2)."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,11 @@ def launch(
     down: bool = False,
     stream_logs: bool = True,
     backend: object = None,
-    optimize_target: OptimizeTarget = OptimizeTarget.COST,
+    optimize_target: OptimizeTarget | None = None,
     detach_setup: bool = False,
     detach_run: bool = False,
     no_setup: bool = False,
+    handle: object = None,
 ) -> tuple[int | None, ClusterHandle | None]:
     """Launches a task and waits for it (PARITY E30, C01).
 
@@ -57,13 +58,11 @@ def launch(
     Raises:
         SkyflowError: one of `skyflow.errors`; CommandError if setup failed.
     """
-    _refuse(backend=backend, detach_setup=detach_setup)
-    if optimize_target is not OptimizeTarget.COST:
-        raise NotSupportedError("optimize_target other than OptimizeTarget.COST is not supported by this version yet.")
+    _refuse(backend=backend, handle=handle, detach_setup=detach_setup)
     one = _one_task(task)
 
     async def body(client: Client) -> tuple[int | None, ClusterHandle | None]:
-        handle = await client.launch(
+        started = await client.launch(
             one,
             cluster_name,
             dryrun=dryrun,
@@ -72,10 +71,47 @@ def launch(
             no_setup=no_setup,
             retry_until_up=retry_until_up,
             idle_minutes_to_autostop=idle_minutes_to_autostop,
+            optimize_target=optimize_target,
         )
-        return await _finish(handle, one, stream_logs)
+        return await _finish(started, one, stream_logs)
 
     return _run(body)
+
+
+def optimize(
+    dag: Task | Dag,
+    minimize: OptimizeTarget | None = None,
+    blocked_resources: Iterable[Resources] | None = None,
+    quiet: bool = False,
+    enabled_clouds: Iterable[str] | None = None,
+) -> Dag:
+    """Finds the best place for each task, from the catalogs, and notes it as the task's `best_resources`.
+
+    Args:
+        dag: tasks; unlike with `launch`, these very tasks are changed.
+        minimize: cost or time; what the settings say if not given.
+        blocked_resources: what may not be used.
+        quiet: print no plan.
+        enabled_clouds: plan with these, whether they can be used from here or not.
+
+    Returns:
+        The same Dag; of a task, one with that task.
+
+    Raises:
+        ResourcesUnavailableError: there is no place for one of the tasks. Its `failover_history` is empty.
+        NoCloudAccessError: no cloud can be used.
+    """
+    from skyflow import planner
+
+    graph = dag if isinstance(dag, Dag) else Dag(dag.name) if isinstance(dag, Task) else convert_to_dag(dag)
+    if isinstance(dag, Task):
+        graph.add(dag)
+    settings = Settings.load()
+    target = settings.optimize_target if minimize is None else planner.TARGETS[minimize]
+    plan = planner.optimize(graph, target, settings, blocked_resources or (), enabled_clouds)
+    if not quiet:
+        print(planner.describe(plan))
+    return graph
 
 
 def exec(
@@ -117,7 +153,7 @@ def queue(cluster_name: str) -> list[dict[str, Any]]:
 def cancel(cluster_name: str, all: bool = False, job_ids: list[int] | None = None) -> list[int]:
     """Cancels jobs of a cluster: these, or all. Returns those that had not ended yet."""
     if not all and not job_ids:
-        raise ValueError("Say which jobs (job_ids=[…]) or all of them (all=True).")
+        raise UsageError("Say which jobs (job_ids=[…]) or all of them (all=True).")
     return _run(lambda client: client.cancel(cluster_name, None if all else job_ids))
 
 

@@ -33,11 +33,13 @@ from skyflow.models.name import (
     task_queue,
 )
 from skyflow.models.stage import Stage
+from skyflow.models.support import check_launchable
 from skyflow.settings import Settings, user_name
 
 if TYPE_CHECKING:
     import temporalio.client as temporal
 
+    from skyflow.models.dag import OptimizeTarget
     from skyflow.models.task import Task
     from skyflow.store.log import LogReader
     from skyflow.store.store import Store
@@ -87,7 +89,7 @@ class Client:
             TemporalUnavailableError: the server does not answer.
             EmbeddedServerError: the embedded server cannot be started.
         """
-        settings = settings or Settings.from_env()
+        settings = settings or Settings.load()
         endpoint = resolve(settings)
         starting = endpoint.start_if_needed(notice)
         import temporalio.client  # while the server boots
@@ -117,6 +119,7 @@ class Client:
         no_setup: bool = False,
         retry_until_up: bool = False,
         idle_minutes_to_autostop: int | None = None,
+        optimize_target: OptimizeTarget | None = None,
         on_snapshot: OnSnapshot | None = None,
     ) -> Launch:
         """Starts a launch: finds a place, makes the nodes, syncs, sets up, runs.
@@ -130,6 +133,7 @@ class Client:
             no_setup: skip setup.
             retry_until_up: when no place can give the nodes, wait and try all of them again.
             idle_minutes_to_autostop: take the cluster down after so many idle minutes (with `down`).
+            optimize_target: cost or time; what the settings say if not given.
             on_snapshot: is told how far the client has read its files.
 
         Raises:
@@ -147,6 +151,11 @@ class Client:
             "retry_until_up": retry_until_up,
             "idle_minutes_to_autostop": idle_minutes_to_autostop,
         }
+        fastest = self.settings.optimize_target == "time" if optimize_target is None else optimize_target.name == "TIME"
+        if fastest and task.has_time_estimator and task.best_resources is None:
+            from skyflow import planner  # rare: it loads the catalogs
+
+            task = await planner.fastest_first(task, self.settings)
         return await self._start(task, name, request, on_snapshot)
 
     async def exec(
@@ -171,7 +180,10 @@ class Client:
 
     async def _start(self, task: Task, cluster: str, request: dict[str, Any], on_snapshot: OnSnapshot | None) -> Launch:
         task.validate()
+        if not request["dryrun"]:
+            check_launchable(task)
         config = task.to_yaml_config()
+        config.pop("secrets", None)  # a plan needs none, and a launch that has some was refused
         if task.best_resources is not None:  # already planned: nothing else is tried (PARITY E17)
             config["resources"] = task.best_resources.to_yaml_config()
         if (size := len(json.dumps(config))) > MAX_TASK_BYTES:
@@ -179,7 +191,9 @@ class Client:
                 f"The task is {size >> 10} KiB; {MAX_TASK_BYTES >> 10} at most. Put long scripts into the workdir."
             )
         stages = request.get("stages")
+        allowed = self.settings.allowed_clouds
         request |= {"task": config, "cluster": cluster, "user": user_name()}
+        request |= {} if allowed is None else {"clouds": list(allowed)}
         if not request["dryrun"]:
             request |= await self._snapshots(task, stages is None, on_snapshot)
         kind = "exec" if stages else "launch"
@@ -194,15 +208,23 @@ class Client:
         return Launch(self, handle.id, cluster)
 
     async def _snapshots(self, task: Task, with_mounts: bool, on_snapshot: OnSnapshot | None) -> dict[str, Any]:
-        async def snapshot(source: str) -> str:
+        async def snapshot(source: str, ignore: bool = True) -> str:
             from skyflow.store.snapshot import take_snapshot
 
             progress = None if on_snapshot is None else partial(on_snapshot, source)
             path = Path(source).expanduser()
-            return (await take_snapshot(self.store, path, leave_out=[self.settings.home], progress=progress)).ref
+            outside = [self.settings.home] if ignore else []  # a checkout is in there
+            taken = await take_snapshot(self.store, path, leave_out=outside, ignore=ignore, progress=progress)
+            return taken.ref
 
         found: dict[str, Any] = {"store": self.settings.store, "file_mounts": {}}
-        if task.workdir:
+        if isinstance(task.workdir, dict):
+            from skyflow.store.git import checkout  # rare
+
+            url, ref = task.workdir["url"], task.workdir.get("ref")
+            folder = await asyncio.to_thread(checkout, url, ref, self.settings.git_dir)
+            found["workdir"] = await snapshot(str(folder), ignore=False)
+        elif task.workdir:
             found["workdir"] = await snapshot(task.workdir)
         for target, source in (task.file_mounts or {}).items() if with_mounts else ():
             found["file_mounts"][target] = await snapshot(source)

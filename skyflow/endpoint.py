@@ -163,14 +163,7 @@ class EmbeddedEndpoint:
         return starting
 
     def _environment(self) -> dict[str, str]:
-        settings = self._settings
-        return {
-            **self._env,
-            "SKYFLOW_HOME": str(settings.home),
-            "SKYFLOW_STORE": settings.store,
-            "SKYFLOW_CHECK_SECONDS": str(settings.check_seconds),
-            "SKYFLOW_SAFETY_MINUTES": str(settings.safety_minutes),
-        }
+        return {**self._env, **self._settings.environment()}
 
 
 class _EmbeddedStarting:

@@ -12,6 +12,9 @@
     ├── ClusterDoesNotExist (ValueError)  3
     ├── ClusterNotUpError                 3
     ├── JobDoesNotExist (ValueError)      3
+    ├── ClusterOwnerIdentityMismatchError 3   the cluster was made with another identity at its cloud
+    ├── CloudUserIdentityError            3   the cloud does not say who we are
+    ├── NoCloudAccessError                4   no cloud can be used from here
     ├── ResourcesUnavailableError         4   nothing could be had; `failover_history` says what was tried
     ├── ResourcesMismatchError            4   the cluster is there, but too small for the task
     ├── TemporalUnavailableError          5   the Temporal server, or a worker, does not answer
@@ -91,6 +94,18 @@ class ClusterNotUpError(SkyflowError):
 
 class JobDoesNotExist(SkyflowError, ValueError):
     exit_code = 3
+
+
+class ClusterOwnerIdentityMismatchError(SkyflowError):
+    exit_code = 3
+
+
+class CloudUserIdentityError(SkyflowError):
+    exit_code = 3
+
+
+class NoCloudAccessError(SkyflowError):
+    exit_code = 4
 
 
 class ResourcesUnavailableError(SkyflowError):

@@ -41,7 +41,15 @@ class NodeActivities(NodeCalls):
 
         async def start(connection: Connection) -> None:
             rank = connection.node.rank
-            script = job_script(spec.run, spec.envs, gang, rank, task_id=spec.task_id, user=spec.user)
+            script = job_script(
+                spec.run,
+                spec.envs,
+                gang,
+                rank,
+                task_id=spec.task_id,
+                user=spec.user,
+                num_gpus=spec.num_gpus,
+            )
             await runner.start(connection, gang.uid, unit, script)
 
         await self._reach_all(gang)

@@ -1,4 +1,4 @@
-"""OPTIMIZE: the offers of every enabled cloud, ranked."""
+"""OPTIMIZE: what every enabled cloud has, ranked."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from temporalio import activity
 
 from skyflow import clouds
 from skyflow.activities.context import Context
+from skyflow.clouds.protocol import Cloud
 from skyflow.models.calls import PlanCalls
 from skyflow.models.plan import Plan, PlanRequest
 from skyflow.optimizer import rank
 
 
 class PlanActivities(PlanCalls):
-    """Reads the clouds' offers; decides nothing."""
+    """Reads the clouds' catalogs; decides nothing."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -23,5 +24,11 @@ class PlanActivities(PlanCalls):
     async def rank_offers(self, request: PlanRequest) -> Plan:
         """See PlanCalls."""
         enabled = await clouds.enabled(self.context.settings)
-        offers = [offer for cloud in enabled for offer in await asyncio.to_thread(cloud.offers)]
-        return rank(request, offers)
+        return await asyncio.to_thread(self._rank, request, enabled)
+
+    def _rank(self, request: PlanRequest, enabled: list[Cloud]) -> Plan:
+        found = rank(request, [cloud.catalog() for cloud in enabled])
+        if not found.offers and request.after is None:
+            elsewhere = clouds.other_catalogs(self.context.settings, enabled)
+            found.explanation.elsewhere = rank(request, elsewhere).offers[:1]
+        return found

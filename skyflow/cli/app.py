@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from skyflow.cli.options import TaskOptions, later, with_task_options
+
 app = typer.Typer(
     name="skyflow",
     help="Launch machine-learning tasks on the cheapest place that can run them. Every launch is a durable workflow.",
@@ -21,6 +23,10 @@ local = typer.Typer(
 app.add_typer(server, name="server")
 app.add_typer(worker, name="worker")
 app.add_typer(local, name="local")
+catalog = typer.Typer(help="What the clouds have, and at which price.", no_args_is_help=True)
+gpus = typer.Typer(help="Accelerators.", no_args_is_help=True)
+app.add_typer(catalog, name="catalog")
+app.add_typer(gpus, name="gpus")
 
 
 def cluster_names(incomplete: str) -> list[str]:
@@ -36,17 +42,9 @@ Clusters = Annotated[
     list[str] | None,
     typer.Argument(help="Only these; * stands for others.", show_default=False, autocompletion=cluster_names),
 ]
-Name = Annotated[str | None, typer.Option("--name", "-n", help="Name of the task.")]
-Workdir = Annotated[str | None, typer.Option("--workdir", help="Folder that is synced to ~/sky_workdir.")]
-Env = Annotated[list[str], typer.Option("--env", help="K=V, or K to take it from this environment. Repeatable.")]
-EnvFile = Annotated[str | None, typer.Option("--env-file", help="A dotenv file with more.")]
-NumNodes = Annotated[int | None, typer.Option("--num-nodes", help="How many nodes.")]
-Infra = Annotated[str | None, typer.Option("--infra", help="cloud[/region[/zone]]; * is any.")]
-Cpus = Annotated[str | None, typer.Option("--cpus", help="CPUs a node: 4, or 4+ for at least.")]
-Memory = Annotated[str | None, typer.Option("--memory", help="GiB a node: 16, or 16+ for at least.")]
-InstanceType = Annotated[str | None, typer.Option("--instance-type", "-t", help="Instance type.")]
 Dryrun = Annotated[bool, typer.Option("--dryrun", help="Show the plan; make nothing.")]
 DetachRun = Annotated[bool, typer.Option("--detach-run", "-d", help="Return when the job is queued.")]
+StartOnly = Annotated[bool, typer.Option("--async/--no-async", help="Return as soon as it is started.")]
 Down = Annotated[bool, typer.Option("--down", help="Take the nodes down when the job has ended.")]
 Output = Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="How listings are printed.")]
 Region = Annotated[str | None, typer.Option("--region", help="Only in this region.")]
@@ -58,20 +56,14 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
 
 
 @app.command()
+@with_task_options
 def launch(
     entrypoint: Entrypoint,
+    task: TaskOptions,
     cluster: Annotated[str | None, typer.Option("--cluster", "-c", help="Cluster to use or make.")] = None,
-    name: Name = None,
-    workdir: Workdir = None,
-    env: Env = [],  # noqa: B006  typer reads it as «none given» and never changes it
-    env_file: EnvFile = None,
-    num_nodes: NumNodes = None,
-    infra: Infra = None,
-    cpus: Cpus = None,
-    memory: Memory = None,
-    instance_type: InstanceType = None,
     dryrun: Dryrun = False,
     detach_run: DetachRun = False,
+    start_only: StartOnly = False,
     no_setup: Annotated[bool, typer.Option("--no-setup", help="Skip setup.")] = False,
     retry_until_up: Annotated[
         bool, typer.Option("--retry-until-up", "-r", help="Wait until some place can give the nodes.")
@@ -82,18 +74,24 @@ def launch(
     ] = None,
     output: Output = "table",
     yes: Yes = False,
+    wait_for: Annotated[str | None, later("--wait-for")] = None,
+    clone_disk_from: Annotated[str | None, later("--clone-disk-from", "--clone")] = None,
+    fast: Annotated[bool, later("--fast")] = False,
+    resize: Annotated[bool, later("--resize")] = False,
+    priority: Annotated[int | None, later("--priority")] = None,
+    workspace: Annotated[str | None, later("--workspace", "-w")] = None,
 ) -> None:
     """Find a place, make the nodes, sync, set up, run; stream the output."""
-    from skyflow.cli.launch import Overrides, launch, make_task
+    from skyflow.cli.launch import launch
 
-    resources = {"infra": infra, "cpus": cpus, "memory": memory, "instance_type": instance_type}
-    task = make_task(entrypoint, Overrides(name, workdir, env, env_file, num_nodes, resources))
     launch(
+        entrypoint,
         task,
         cluster,
+        output,
+        start_only,
         dryrun=dryrun,
         detach_run=detach_run,
-        output=output,
         no_setup=no_setup,
         retry_until_up=retry_until_up,
         down=down,
@@ -102,23 +100,51 @@ def launch(
 
 
 @app.command("exec")
+@with_task_options
 def exec_(
     cluster: Cluster,
     entrypoint: Entrypoint,
-    name: Name = None,
-    workdir: Workdir = None,
-    env: Env = [],  # noqa: B006  as above
-    env_file: EnvFile = None,
-    num_nodes: NumNodes = None,
+    task: TaskOptions,
     dryrun: Dryrun = False,
     detach_run: DetachRun = False,
+    start_only: StartOnly = False,
     down: Down = False,
 ) -> None:
     """Run a task on a cluster that is up: sync the workdir, run. No setup."""
-    from skyflow.cli.launch import Overrides, execute, make_task
+    from skyflow.cli.launch import execute
 
-    task = make_task(entrypoint, Overrides(name, workdir, env, env_file, num_nodes, {}))
-    execute(task, cluster, dryrun=dryrun, detach_run=detach_run, down=down)
+    execute(entrypoint, task, cluster, start_only, dryrun=dryrun, detach_run=detach_run, down=down)
+
+
+@app.command()
+@with_task_options
+def optimize(
+    entrypoint: Entrypoint,
+    task: TaskOptions,
+    target: Annotated[
+        Literal["cost", "time"] | None, typer.Option("--minimize", help="What is best: the cheapest, or the fastest.")
+    ] = None,
+    clouds: Annotated[
+        list[str], typer.Option("--cloud", help="Plan with these clouds, enabled or not. Repeatable.")
+    ] = [],  # noqa: B006  typer reads it as «none given» and never changes it
+    output: Output = "table",
+) -> None:
+    """Plan a task, or a pipeline of them, from the catalogs; make nothing, ask no cloud."""
+    from skyflow.cli.plan import optimize
+
+    optimize(entrypoint, task, target, clouds, output)
+
+
+@app.command()
+def check(
+    clouds: Annotated[list[str] | None, typer.Argument(help="Only these.", show_default=False)] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More columns.")] = False,
+    output: Output = "table",
+) -> None:
+    """Which clouds can be used from here, as whom, and what to do about the others."""
+    from skyflow.cli.check import check
+
+    check(clouds or [], verbose, output)
 
 
 @app.command()
@@ -367,3 +393,39 @@ _accident("freeze", "Stop everything on nodes; the cloud says that they are well
 _accident("thaw", "Let frozen nodes go on.")
 _accident("cut", "Cut the network of nodes; their jobs go on.")
 _accident("restore", "Give nodes their network back.")
+
+
+@catalog.command("show")
+def catalog_show(output: Output = "table") -> None:
+    """Where the prices come from, and how old they are."""
+    from skyflow.cli.catalog import show
+
+    show(output)
+
+
+@catalog.command("refresh")
+def catalog_refresh(
+    clouds: Annotated[
+        list[str] | None, typer.Argument(help="aws, gcp; all that can be read if none.", show_default=False)
+    ] = None,
+) -> None:
+    """Read prices from the clouds' own price lists, with your credentials."""
+    from skyflow.cli.catalog import refresh
+
+    refresh(clouds or [])
+
+
+@app.command("show-gpus", hidden=True)
+@gpus.command("list")
+def gpus_list(
+    name: Annotated[str | None, typer.Argument(help="Such as A100 or A100:8.", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Every kind, TPUs too.")] = False,
+    infra: Annotated[str | None, typer.Option("--infra", help="Only there: CLOUD, or CLOUD/REGION.")] = None,
+    all_regions: Annotated[bool, typer.Option("--all-regions", help="A line for each region.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More columns.")] = False,
+    output: Output = "table",
+) -> None:
+    """The accelerators that there are, and what nodes with them cost. Needs no account."""
+    from skyflow.cli.catalog import list_gpus
+
+    list_gpus(name, everything, infra, all_regions, verbose, output)

@@ -3,85 +3,77 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skyflow.cli import view
 from skyflow.cli.follow import follow, snapshot_bar
 from skyflow.cli.main import leave
 from skyflow.cli.session import run
+from skyflow.cli.task import make_dag, make_task
 from skyflow.errors import CommandError, SkyflowError, UsageError
 from skyflow.models import exit_code
-from skyflow.models.task import Task, entrypoint, parse_env_option, read_env_file
+from skyflow.models.task import Task
 
 if TYPE_CHECKING:
+    from skyflow.cli.options import TaskOptions
     from skyflow.client import Client
     from skyflow.handle import Launch
 
 
-@dataclass(frozen=True)
-class Overrides:
-    """What flags say about the task."""
-
-    name: str | None
-    workdir: str | None
-    env: list[str]
-    env_file: str | None
-    num_nodes: int | None
-    resources: dict[str, str | None]
-
-
-def make_task(words: list[str], overrides: Overrides) -> Task:
-    """The task of the entrypoint, with what the flags say instead. Raises InvalidTaskError, UsageError."""
-    envs = dict(read_env_file(overrides.env_file)) if overrides.env_file else {}
-    envs |= dict(parse_env_option(option) for option in overrides.env)
-    task = entrypoint(words, envs=envs)
-    if overrides.name is not None:
-        task.name = overrides.name
-    if overrides.workdir is not None:
-        task.workdir = overrides.workdir
-    if overrides.num_nodes is not None:
-        task.num_nodes = overrides.num_nodes
-    changed = {key: value for key, value in overrides.resources.items() if value is not None}
-    if changed:
-        task.set_resources(task.resources.copy(**changed))
-    task.validate()
-    return task
-
-
-def launch(task: Task, cluster: str | None, output: str = "table", **options: Any) -> None:
+def launch(
+    words: list[str], options: TaskOptions, cluster: str | None, output: str, start_only: bool, **flags: Any
+) -> None:
     """Starts a launch and shows it until it ends. Leaves with the job's exit code."""
+    if output == "json" and not flags["dryrun"]:
+        raise UsageError("-o json prints a plan: use it with --dryrun. Listings: skyflow status -o json")
+    if flags["dryrun"] and (dag := make_dag(words, options)) and len(dag) > 1:
+        from skyflow.cli.plan import show_dag  # rare
+
+        show_dag(dag, options, output)
+        return
+    task = make_task(words, options)
     if output == "json":
-        if not options["dryrun"]:
-            raise UsageError("-o json prints a plan: use it with --dryrun. Listings: skyflow status -o json")
-        leave(run(lambda client: _print_plan(client, task, cluster)))
-    leave(run(lambda client: _launch(client, task, cluster, options)))
+        leave(run(lambda client: _print_plan(client, task, cluster), options.config))
+    leave(run(lambda client: _launch(client, task, cluster, start_only, flags), options.config))
 
 
-def execute(task: Task, cluster: str, **options: Any) -> None:
+def execute(words: list[str], options: TaskOptions, cluster: str, start_only: bool, **flags: Any) -> None:
     """Starts an exec and shows it until it ends. Leaves with the job's exit code."""
-    leave(run(lambda client: _execute(client, task, cluster, options)))
+    task = make_task(words, options)
+    leave(run(lambda client: _execute(client, task, cluster, start_only, flags), options.config))
 
 
-async def _launch(client: Client, task: Task, cluster: str | None, options: dict[str, Any]) -> int:
+async def _launch(client: Client, task: Task, cluster: str | None, start_only: bool, flags: dict[str, Any]) -> int:
     with snapshot_bar() as bar:
-        handle = await client.launch(task, cluster, on_snapshot=bar, **options)
-    if options["dryrun"]:
+        handle = await client.launch(task, cluster, on_snapshot=bar, **flags)
+    if flags["dryrun"]:
         view.say(f"Planning, and making nothing: {handle.workflow_id}")
     else:
         view.say(f"Launching on cluster {handle.cluster_name!r}: {handle.workflow_id}")
+    if start_only:
+        return _started(handle)
     return await _show(client, handle, task)
+
+
+def _started(handle: Launch) -> int:
+    """What `--async` leaves behind: the id, for programs, and how to come back."""
+    print(handle.workflow_id)
+    view.say(f"Started. Its output: skyflow logs {handle.cluster_name}")
+    return 0
 
 
 async def _print_plan(client: Client, task: Task, cluster: str | None) -> int:
     handle = await client.launch(task, cluster, dryrun=True)
-    view.as_json((await handle.result())["plan"])
+    result = await handle.result()
+    view.as_json(result["plan"])
     return 0
 
 
-async def _execute(client: Client, task: Task, cluster: str, options: dict[str, Any]) -> int:
+async def _execute(client: Client, task: Task, cluster: str, start_only: bool, flags: dict[str, Any]) -> int:
     with snapshot_bar() as bar:
-        handle = await client.exec(task, cluster, on_snapshot=bar, **options)
+        handle = await client.exec(task, cluster, on_snapshot=bar, **flags)
+    if start_only:
+        return _started(handle)
     return await _show(client, handle, task, brief=True)
 
 
@@ -97,7 +89,7 @@ async def _show(client: Client, handle: Launch, task: Task, brief: bool = False)
             await _status(client, cluster)
         raise
     if result["plan"]:
-        view.plan(result["plan"], task.num_nodes)
+        view.plan(result["plan"], task.num_nodes, result.get("num_offers", 0), result.get("explanation") or {})
         view.say("Dry run: nothing was made.")
         return 0
     if result["job_id"] is not None:

@@ -19,7 +19,7 @@ RULES = ("capacity", "quotas", "stockouts", "slow_starts")
 
 def show(output: str) -> None:
     """Prints the places, the sizes, which are to be had in all of them, and the rules that are in force."""
-    lab = _load(Settings.from_env())
+    lab = _load(Settings.load())
     regions, types = lab.effective_regions(), lab.effective_types()
     rules = {name: [rule.model_dump(exclude_defaults=True) for rule in getattr(lab, name)] for name in RULES}
     if output == "json":
@@ -47,7 +47,7 @@ def _words(rule: dict[str, Any]) -> str:
 
 def nodes(output: str) -> None:
     """Prints the nodes that exist on this machine."""
-    faults = Faults(Settings.from_env())
+    faults = Faults(Settings.load())
     found = [
         {
             "cluster": node.cluster,
@@ -134,12 +134,12 @@ def clear(everything: bool) -> None:
             setattr(lab, name, type(getattr(lab, name))())
 
     _change(change)
-    Folder(Settings.from_env().local_dir).stockouts.unlink(missing_ok=True)
+    Folder(Settings.load().local_dir).stockouts.unlink(missing_ok=True)
 
 
 def accident(what: str, cluster: str, ranks: list[int]) -> None:
     """`preempt`, `freeze`, `thaw`, `cut` or `restore` nodes of a cluster: these, or all of them."""
-    faults = Faults(Settings.from_env())
+    faults = Faults(Settings.load())
     chosen = faults.nodes(cluster, ranks)
     if what == "preempt":
         asyncio.run(faults.preempt(chosen))
@@ -175,7 +175,7 @@ def _about(rule: Rule | Quota) -> Any:
 
 
 def _change(change: Callable[[LabConfig], None]) -> None:
-    settings = Settings.from_env()
+    settings = Settings.load()
     lab = _load(settings)
     change(lab)
     lab.check()

@@ -14,19 +14,19 @@ from skyflow.settings import Settings
 
 def start() -> None:
     """Starts the embedded server and says where it is."""
-    record = endpoint.start(Settings.from_env())
+    record = endpoint.start(Settings.load())
     print(f"Temporal at {record.address}, Web UI {record.ui}")
 
 
 def stop() -> None:
     """Stops the embedded server."""
-    ran = endpoint.stop(Settings.from_env())
+    ran = endpoint.stop(Settings.load())
     print("Stopped. Nodes and their jobs go on; workflows go on with the next start." if ran else "It does not run.")
 
 
 def status() -> None:
     """Says whether the embedded server runs. Fails if it does not."""
-    record = endpoint.status(Settings.from_env())
+    record = endpoint.status(Settings.load())
     if record is None:
         raise EmbeddedServerError("The background server does not run. Start it: skyflow server start")
     if record.error:
@@ -38,7 +38,7 @@ def status() -> None:
 def logs() -> None:
     """Prints the end of each of its logs."""
     for part in ("supervisor", "server", "worker"):
-        path = endpoint.log_path(Settings.from_env(), part)
+        path = endpoint.log_path(Settings.load(), part)
         print(f"==> {path} <==")
         if path.exists():
             print("\n".join(path.read_text(errors="replace").splitlines()[-50:]))
@@ -64,7 +64,7 @@ async def _apply(names: list[str]) -> None:
     from temporalio.client import Client, RPCError
     from temporalio.service import RPCStatusCode
 
-    where = endpoint.resolve(Settings.from_env())
+    where = endpoint.resolve(Settings.load())
     where.start_if_needed().wait_ready()
     try:
         client = await Client.connect(**where.connect_config())
@@ -83,5 +83,5 @@ def run_worker() -> None:
     from skyflow.worker.main import run
 
     view.say("skyflow: worker starting; Ctrl-C or SIGTERM drains it")
-    asyncio.run(run(Settings.from_env()))
+    asyncio.run(run(Settings.load()))
     sys.stdout.flush()

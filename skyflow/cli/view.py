@@ -138,21 +138,53 @@ def jobs(rows: Sequence[dict[str, Any]]) -> None:
     table(["ID", "NAME", "USER", "SUBMITTED", "DURATION", "NODES", "STATUS", "REASON"], shown)
 
 
-def plan(offers: Sequence[dict[str, Any]], num_nodes: int) -> None:
-    """The table of a dry run: every offer, in the order in which it would be tried."""
-    rows = [
-        [
-            str(number),
-            f"{offer['cloud']}/{offer['region']}/{offer['zone']}",
-            f"{num_nodes} × {offer['instance_type']}",
-            f"{offer['cpus']:g}",
-            f"{offer['memory']:g}",
-            "spot" if offer["use_spot"] else "",
-            dollars(offer["price"] * num_nodes),
-        ]
-        for number, offer in enumerate(offers, 1)
+PLAN_ROWS = 20
+"""Of a plan, on a terminal; a pipe gets all."""
+
+
+def plan(offers: Sequence[dict[str, Any]], num_nodes: int, num_offers: int, why: dict[str, Any]) -> None:
+    """The table of a plan: the offers, in the order in which they would be tried; and why that order.
+
+    Args:
+        offers: the first of them.
+        num_nodes: how many nodes each is for.
+        num_offers: how many there are.
+        why: an Explanation.
+    """
+    shown = offers[:PLAN_ROWS] if sys.stdout.isatty() else offers
+    rows = [[str(number), *_offer(offer, num_nodes)] for number, offer in enumerate(shown, 1)]
+    table(["#", "INFRA", "RESOURCES", "ACCELERATORS", "CPUS", "GiB", "", "$/h"], rows)
+    if (more := max(num_offers, len(offers)) - len(shown)) > 0:
+        say(f"… and {more:,} more.")
+    if why.get("chosen"):
+        say(f"The first one is {why['chosen']}.")
+    if why.get("next"):
+        say("Other kinds: " + "; ".join(_kind(offer, num_nodes) for offer in why["next"]))
+    if why.get("ruled_out"):
+        say("Ruled out by " + "; by ".join(why["ruled_out"]))
+
+
+def _offer(offer: dict[str, Any], num_nodes: int) -> list[str]:
+    return [
+        f"{offer['cloud']}/{offer['region']}/{offer['zone']}",
+        f"{num_nodes} × {offer['instance_type']}",
+        accelerators(offer),
+        f"{offer['cpus']:g}",
+        f"{offer['memory']:g}",
+        "spot" if offer["use_spot"] else "",
+        dollars(offer["price"] * num_nodes),
     ]
-    table(["#", "INFRA", "RESOURCES", "CPUS", "GiB", "", "$/h"], rows)
+
+
+def _kind(offer: dict[str, Any], num_nodes: int) -> str:
+    having = accelerators(offer)
+    what = offer["instance_type"] + (f" ({having})" if having != "-" else "")
+    return f"{what} on {offer['cloud']}, {dollars(offer['price'] * num_nodes)}"
+
+
+def accelerators(offer: dict[str, Any]) -> str:
+    """`A100:8`."""
+    return ", ".join(f"{name}:{count:g}" for name, count in (offer.get("accelerators") or {}).items()) or "-"
 
 
 def story(progress: dict[str, Any]) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from skyflow.errors import NotSupportedError
 
 if TYPE_CHECKING:
+    from skyflow.catalog.table import Catalog
     from skyflow.clouds.protocol import Cloud, CloudAccess
     from skyflow.settings import Settings
 
@@ -45,12 +47,29 @@ def get(name: str, settings: Settings) -> Cloud:
 
 async def access(settings: Settings) -> dict[str, CloudAccess]:
     """Whether each cloud can be used from here, and if not: why, and what to do."""
-    return dict(zip(names(), await asyncio.gather(*(_check(name, settings) for name in names())), strict=True))
+    from skyflow import catalog
+    from skyflow.clouds.protocol import CloudAccess  # as in _check
+
+    known = sorted({*names(), *catalog.CLOUDS})
+    planned = CloudAccess(enabled=False, reason="Its prices are known, but this version cannot make nodes there yet.")
+
+    async def check(name: str) -> CloudAccess:
+        return await _check(name, settings) if name in _CLOUDS else planned
+
+    return dict(zip(known, await asyncio.gather(*map(check, known)), strict=True))
 
 
 async def enabled(settings: Settings) -> list[Cloud]:
     """The clouds that can be used from here."""
     return [get(name, settings) for name, found in (await access(settings)).items() if found.enabled]
+
+
+def other_catalogs(settings: Settings, enabled: list[Cloud]) -> list[Catalog]:
+    """What the clouds have that cannot be used from here: for a plan, and for a better message."""
+    from skyflow import catalog
+
+    own = {cloud.name for cloud in enabled}
+    return [catalog.load(name, settings.home / "catalog") for name in catalog.CLOUDS if name not in {*own, *_CLOUDS}]
 
 
 async def _check(name: str, settings: Settings) -> CloudAccess:
@@ -60,7 +79,14 @@ async def _check(name: str, settings: Settings) -> CloudAccess:
         cloud = get(name, settings)
     except NotSupportedError as error:
         return CloudAccess(enabled=False, reason=str(error))
-    return await cloud.check()
+    return replace(await cloud.check(), capabilities=cloud.capabilities.names())
+
+
+def __getattr__(name: str) -> Any:
+    """`clouds.AWS()`, for programs that name a cloud so (PARITY R01)."""
+    if name in ("AWS", "GCP", "Local"):
+        return getattr(importlib.import_module("skyflow.models.place"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, Offer
+from skyflow.catalog.table import Catalog
+from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus
 from skyflow.settings import Settings
 
 
@@ -22,6 +23,11 @@ class Capabilities:
     host_bound: bool
     """Nodes belong to the host that made them; only a worker there can call."""
 
+    def names(self) -> tuple[str, ...]:
+        """What it can do, in words."""
+        words = {"spot": self.spot, "stop": self.stop, "ports": self.ports}
+        return tuple(word for word, can in words.items() if can)
+
 
 @dataclass(frozen=True)
 class CloudAccess:
@@ -31,6 +37,8 @@ class CloudAccess:
     identity: str = ""
     reason: str = ""
     advice: str = ""
+    capabilities: tuple[str, ...] = ()
+    """What it can do, in words."""
 
 
 class Cloud(Protocol):
@@ -50,7 +58,7 @@ class Cloud(Protocol):
         """Looks whether the cloud can be used. Has no effect, raises nothing."""
         ...
 
-    def offers(self) -> list[Offer]:
+    def catalog(self) -> Catalog:
         """Every place and instance type there is, with its price. May read files, not the network."""
         ...
 

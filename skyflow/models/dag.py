@@ -1,4 +1,4 @@
-"""A graph of tasks: one task, for now."""
+"""A graph of tasks: what runs after what."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ import copy
 import enum
 from contextvars import Token
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
+from skyflow.errors import InvalidTaskError
 from skyflow.models.task import Task, collecting
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from skyflow.models.header import Header
 
 
 class OptimizeTarget(enum.Enum):
@@ -18,22 +26,100 @@ class OptimizeTarget(enum.Enum):
 
 
 class Dag:
-    """A graph of tasks. Those that are made inside `with Dag() as dag:` belong to it."""
+    """A graph of tasks. Those that are made inside `with Dag() as dag:` belong to it, and `a >> b` joins them.
 
-    def __init__(self, name: str | None = None) -> None:
+    Args:
+        name: of the pipeline or job group.
+        header: what a file says of its tasks together.
+    """
+
+    def __init__(self, name: str | None = None, header: Header | None = None) -> None:
         self.name = name
+        self.header = header
         self.tasks: list[Task] = []
-        self._tokens: list[Token[list[Task] | None]] = []
+        self.edges: list[tuple[Task, Task]] = []
+        self._tokens: list[Token[Any]] = []
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str], envs: Mapping[str, str] | None = None) -> Dag:
+        """The tasks of a YAML file: one, a pipeline (each after the one before it), or a job group.
+
+        Raises:
+            InvalidTaskError: something in it is wrong; names the file and the line.
+        """
+        from skyflow.models import dag_source, yaml_source  # as in Task.from_yaml
+
+        return dag_source.read_dag(yaml_source.read_documents(path), envs)
+
+    @classmethod
+    def from_yaml_str(cls, text: str, envs: Mapping[str, str] | None = None) -> Dag:
+        """The same of a text."""
+        from skyflow.models import dag_source, yaml_source  # as in Task.from_yaml
+
+        return dag_source.read_dag(yaml_source.read_texts(text), envs)
+
+    def to_yaml_configs(self) -> list[dict[str, Any]]:
+        """The documents from which the same tasks come."""
+        header = [] if self.header is None else [self.header.to_yaml_config()]
+        return header + [task.to_yaml_config() for task in self.tasks]
 
     def add(self, task: Task) -> None:
-        """Adds a task."""
-        self.tasks.append(task)
+        """Adds a task, once."""
+        if not any(one is task for one in self.tasks):
+            self.tasks.append(task)
+
+    def remove(self, task: Task) -> None:
+        """Removes a task, and the edges that it has."""
+        self._check_member(task)
+        self.tasks = [one for one in self.tasks if one is not task]
+        self.edges = [edge for edge in self.edges if task not in edge]
+
+    def add_edge(self, parent: Task, child: Task) -> None:
+        """Lets one task run after another.
+
+        Raises:
+            InvalidTaskError: one is not in the graph, or they would wait for each other.
+        """
+        self._check_member(parent)
+        self._check_member(child)
+        if (parent, child) in self.edges:
+            return
+        if parent is child or parent in self._after(child):
+            raise InvalidTaskError(f"{parent} cannot come before {child}: they would wait for each other.")
+        self.edges.append((parent, child))
+
+    def edge_indexes(self) -> list[tuple[int, int]]:
+        """The edges as positions in `tasks`."""
+        index = {id(task): position for position, task in enumerate(self.tasks)}
+        return [(index[id(parent)], index[id(child)]) for parent, child in self.edges]
+
+    def is_chain(self) -> bool:
+        """Whether the tasks come one after the other, in one line."""
+        children = [child for _, child in self.edges]
+        parents = [parent for parent, _ in self.edges]
+        once = all(len({id(one) for one in side}) == len(side) for side in (children, parents))
+        return once and len(self.edges) == max(0, len(self.tasks) - 1)
+
+    def get_graph(self) -> dict[Task, list[Task]]:
+        """Each task with those that come after it."""
+        return {task: [child for parent, child in self.edges if parent is task] for task in self.tasks}
+
+    def _after(self, task: Task) -> list[Task]:
+        """All that come after a task."""
+        found: list[Task] = []
+        for child in (child for parent, child in self.edges if parent is task):
+            found += [child, *self._after(child)] if child not in found else []
+        return found
+
+    def _check_member(self, task: Task) -> None:
+        if not any(one is task for one in self.tasks):
+            raise InvalidTaskError(f"{task} is not in {self}; add it first.")
 
     def __len__(self) -> int:
         return len(self.tasks)
 
     def __enter__(self) -> Dag:
-        self._tokens.append(collecting.set(self.tasks))
+        self._tokens.append(collecting.set(self))
         return self
 
     def __exit__(

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from skyflow.errors import ProvisionError, ResourcesUnavailableError
 from skyflow.models.launch import Attempt
 from skyflow.models.node import Offer
-from skyflow.models.wire import Wire
+from skyflow.models.plan import Explanation, RuledOut
 
 TRIES_PER_OFFER = 3
 """How often one offer is tried while its cloud says «try again»."""
 
 
-class RuledOut(Wire):
-    """A set of offers that a failure rules out. None matches everything."""
-
-    cloud: str
-    region: str | None = None
-    zone: str | None = None
-    instance_type: str | None = None
-    use_spot: bool | None = None
-
-    def covers(self, offer: Offer) -> bool:
-        own = self.model_dump(exclude_none=True)
-        return all(getattr(offer, field) == value for field, value in own.items())
-
-
 class Failover:
-    """Walks a plan in its order, past what the failures have ruled out."""
+    """Walks a plan in its order, past what the failures have ruled out.
+
+    Attributes:
+        offers: those that are known. A long plan is told in pages, so more may be appended.
+    """
 
     def __init__(self, offers: list[Offer]) -> None:
-        self.offers = offers
+        self.offers = list(offers)
         self.ruled_out: list[RuledOut] = []
 
     def candidates(self) -> Iterator[tuple[int, Offer]]:
@@ -42,7 +33,8 @@ class Failover:
 
     def failed(self, offer: Offer, error: ProvisionError) -> None:
         """Takes note of a failure. A stockout or quota says nothing about other instance types, or the other market."""
-        kind = {"instance_type": offer.instance_type, "use_spot": offer.use_spot}
+        kind: dict[str, Any] = {"instance_type": offer.instance_type, "use_spot": offer.use_spot}
+        kind["accelerators"] = offer.accelerators
         match error.scope:
             case "zone" | "retry":
                 rule = RuledOut(cloud=offer.cloud, region=offer.region, zone=offer.zone, **kind)
@@ -51,8 +43,7 @@ class Failover:
             case "cloud":
                 rule = RuledOut(cloud=offer.cloud)
             case "request":
-                self.ruled_out += [RuledOut(cloud=other.cloud) for other in self.offers]
-                return
+                rule = RuledOut()
         self.ruled_out.append(rule)
 
 
@@ -73,7 +64,14 @@ def waiting(attempts: list[Attempt], pause: float) -> str:
     return f"nodes: none of {places} offer(s) can give them now, next try in {pause:.0f} s{last}"
 
 
-def infeasible(ruled_out: list[str]) -> ResourcesUnavailableError:
+def infeasible(why: Explanation) -> ResourcesUnavailableError:
     """The error when no offer fits in the first place; its history is empty (PARITY C02)."""
-    reasons = "; ".join(ruled_out) or "no cloud is enabled"
-    return ResourcesUnavailableError(f"No offer fits the task's resources: {reasons}.")
+    reasons = "; ".join(why.ruled_out) or "no cloud is enabled"
+    elsewhere = ""
+    if why.elsewhere:
+        best = why.elsewhere[0]
+        elsewhere = (
+            f" {best.cloud} has it from ${best.price:.4g} an hour ({best.instance_type} in {best.region}), but is not "
+            "enabled: skyflow check"
+        )
+    return ResourcesUnavailableError(f"No offer fits the task's resources: {reasons}.{elsewhere}")

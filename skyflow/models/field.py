@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from skyflow.errors import InvalidTaskError
-from skyflow.models.document import Document, Schema, check_text, describe, not_yet, show
+from skyflow.models.document import Document, Schema, check_text, describe, show
 
 NAME = re.compile(r"[a-zA-Z0-9]+(?:[._-]{1,2}[a-zA-Z0-9]+)*")
 MAX_NAME = 200
 """Characters. A name is part of the summaries of workflows, which Temporal limits."""
+
+RunFunction = Callable[[int, list[str]], str | None]
+"""From the rank of a node and the addresses of all, the commands of that node (PARITY K02)."""
 
 _GIT = Schema("workdir", "url", ("url", "ref"), ())
 
@@ -39,13 +42,13 @@ def check_setup(setup: object) -> str | None:
     return None if setup is None else check_text(setup, "setup")
 
 
-def check_run(run: object) -> str | None:
-    """The script that is the job."""
-    if callable(run):
-        raise not_yet("run as a function")
-    if run is not None and not isinstance(run, str):
+def check_run(run: object) -> str | RunFunction | None:
+    """The script that is the job, or a function that gives one for each node."""
+    if run is None or callable(run):
+        return run
+    if not isinstance(run, str):
         raise InvalidTaskError(f"run must be a shell script (str). Got {type(run)}")
-    return None if run is None else check_text(run, "run")
+    return check_text(run, "run")
 
 
 def check_num_nodes(num_nodes: object) -> int:
@@ -57,14 +60,28 @@ def check_num_nodes(num_nodes: object) -> int:
     return num_nodes
 
 
-def check_workdir(workdir: object) -> str | None:
-    """The path of the workdir; whether the folder exists is for `check_folder`."""
+def check_workdir(workdir: object) -> str | dict[str, str] | None:
+    """The path of the workdir, or `url` and `ref` of a git repository. Whether it exists is not looked at here."""
     if isinstance(workdir, Mapping):
-        Document(None).fields(workdir, (), _GIT)
-        raise not_yet("workdir from git (url, ref)")
+        return _check_git(workdir)
     if workdir is not None and (not isinstance(workdir, str) or not workdir):
-        raise InvalidTaskError(f"workdir must be the path of a local folder, found {describe(workdir)}.")
+        raise InvalidTaskError(
+            f"workdir must be the path of a local folder, or url and ref of a git repository, found "
+            f"{describe(workdir)}."
+        )
     return None if workdir is None else check_text(workdir, "workdir")
+
+
+def _check_git(workdir: Mapping[str, object]) -> dict[str, str]:
+    given = Document(None).fields(workdir, (), _GIT)
+    if "url" not in given:
+        raise InvalidTaskError("workdir from git needs a url.")
+    for field, value in given.items():
+        if not isinstance(value, str) or not value.strip() or value.startswith("-"):
+            what = "the address of a git repository" if field == "url" else "a branch, a tag or a commit"
+            raise InvalidTaskError(f"workdir.{field} must be {what}, found {describe(value)}.")
+        check_text(value, f"workdir.{field}")
+    return given
 
 
 def check_folder(workdir: str) -> None:

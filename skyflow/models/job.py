@@ -66,6 +66,8 @@ class JobSpec(Wire):
     envs: dict[str, str] = Field(default_factory=dict)
     task_id: str = ""
     user: str = ""
+    num_gpus: int = 0
+    """Accelerators a node that the task asked for."""
 
 
 class Gang(Wire):

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from skyflow.errors import InvalidTaskError
 from skyflow.models.node import Offer
 from skyflow.models.operation import Reservation
+from skyflow.models.plan import Explanation
 from skyflow.models.wire import Wire
 
 
@@ -83,6 +84,8 @@ class LaunchRequest(Wire):
     """Target on the nodes → key of the snapshot, in the store."""
     store: str | None = None
     """URL of the store that the snapshots are in: the worker's must be the same."""
+    clouds: list[str] | None = None
+    """Only these clouds; all that the worker can use if absent."""
     user: str = ""
     resumed: Resumed | None = None
     """Set by the workflow itself when it begins a new history."""
@@ -111,7 +114,11 @@ class LaunchResult(Wire):
     num_nodes: int = 0
     offer: Offer | None = None
     plan: list[Offer] = Field(default_factory=list)
-    """For a dry run: every offer, in the order in which they would be tried."""
+    """For a dry run: the offers, in the order in which they would be tried; the first hundred of them."""
+    num_offers: int = 0
+    """For a dry run: how many there are."""
+    explanation: Explanation | None = None
+    """For a dry run: why this plan."""
     down: bool = False
     """Whether the nodes were taken down again."""
 

@@ -8,13 +8,11 @@ import re
 from collections.abc import Mapping
 
 from skyflow.errors import InvalidTaskError
-from skyflow.models.document import Document, Schema, check_text, describe, not_yet, show
+from skyflow.models.document import check_text, describe, show
 
 WORKDIR_TARGET = "~/sky_workdir"
 
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
-_STORAGE = Schema("storage", "source", ("name", "source", "store", "persistent", "mode", "type", "config"), ())
-"""Only its names are checked, so that a typing error is told as such."""
 
 
 def check_target(target: object) -> str:
@@ -32,24 +30,23 @@ def check_target(target: object) -> str:
 
 
 def check_source(target: str, source: object) -> str:
-    """The local path that goes to a target. Looks at its form only.
+    """What goes to a target: a local path, or the URI of a bucket or file. Looks at its form only.
 
     Raises:
-        InvalidTaskError: it is no path.
-        NotSupportedError: it is a bucket or a storage object.
+        InvalidTaskError: it is neither.
     """
     where = f"file_mounts[{show(target)}]"
-    if isinstance(source, Mapping):
-        Document(source).fields(source, (), _STORAGE)
-        raise not_yet(f"{where}: a storage object")
     if not isinstance(source, str) or not source:
-        raise InvalidTaskError(f"{where} must be a local path, found {describe(source)}.")
+        raise InvalidTaskError(f"{where} must be a local path, a URI or a storage object, found {describe(source)}.")
     check_text(source, where)
-    if _URI.match(source):
-        raise not_yet(f"{where}: the bucket or URL {show(source)}")
     if source.endswith("/"):
         raise InvalidTaskError(f"{where}: the source {show(source)} may not end with '/'; leave that off.")
     return source
+
+
+def is_uri(source: str) -> bool:
+    """Whether a source is a bucket or URL, not a path of this machine."""
+    return bool(_URI.match(source))
 
 
 def check_mounts(mounts: object) -> dict[str, str]:
@@ -59,14 +56,14 @@ def check_mounts(mounts: object) -> dict[str, str]:
     return {check_target(target): check_source(target, source) for target, source in mounts.items()}
 
 
-def check_mounts_exist(mounts: Mapping[str, str], workdir: str | None) -> None:
+def check_mounts_exist(mounts: Mapping[str, str], *, has_workdir: bool) -> None:
     """Looks at the file system. Raises InvalidTaskError if a source is absent, or a target is the workdir's."""
     for target, source in mounts.items():
-        if workdir is not None and posixpath.normpath(target) == WORKDIR_TARGET:
+        if has_workdir and posixpath.normpath(target) == WORKDIR_TARGET:
             raise InvalidTaskError(
                 "Cannot mount ~/sky_workdir as both the workdir and file_mounts contains it as the target."
             )
-        if not os.path.exists(os.path.expanduser(source)):
+        if not is_uri(source) and not os.path.exists(os.path.expanduser(source)):
             raise InvalidTaskError(
                 f"file_mounts[{show(target)}]: the source {show(source)} does not exist; check the path."
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
+from pydantic import Field
+
 from skyflow.models.wire import Wire
 
 
@@ -23,6 +25,11 @@ class Offer(Wire):
     use_spot: bool = False
     host: str | None = None
     """The host whose worker must make the calls (`local`), or None when any worker can."""
+    accelerators: dict[str, float] = Field(default_factory=dict)
+    """Canonical name → count a node; one entry at most."""
+    arch: str = "x86_64"
+    choice: int = 0
+    """Which of the task's sets of resources it satisfies: an index; the first one, if it is several."""
 
     @property
     def place(self) -> str:

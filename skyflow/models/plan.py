@@ -18,8 +18,33 @@ class ResourcesRequest(Wire):
     cpus: str | None = None
     """CPUs a node: `2` exactly, `2+` at least."""
     memory: str | None = None
-    """GiB a node, in the same form."""
+    """GiB a node, in the same form; `4x` is so many GiB a CPU."""
+    accelerators: dict[str, float] = Field(default_factory=dict)
+    """Any one of these: canonical name → count a node. Empty: a node without, unless `instance_type` has some."""
     use_spot: bool = False
+    max_hourly_cost: float | None = None
+    """US dollars an hour for all nodes together."""
+    arch: str | None = None
+    """Of the processors; None is x86_64, unless `instance_type` says otherwise."""
+    disk_size: int | None = None
+    """GB."""
+    features: list[str] = Field(default_factory=list)
+    """Names of the `CloudFeature`s that the cloud must have."""
+
+
+class RuledOut(Wire):
+    """A set of offers that is out of the question. None matches everything."""
+
+    cloud: str | None = None
+    region: str | None = None
+    zone: str | None = None
+    instance_type: str | None = None
+    use_spot: bool | None = None
+    accelerators: dict[str, float] | None = None
+
+    def covers(self, offer: Offer) -> bool:
+        own = self.model_dump(exclude_none=True)
+        return all(getattr(offer, field) == value for field, value in own.items())
 
 
 class PlanRequest(Wire):
@@ -27,14 +52,38 @@ class PlanRequest(Wire):
 
     resources: list[ResourcesRequest] = Field(default_factory=lambda: [ResourcesRequest()])
     """Any of these will do."""
+    ordered: bool = False
+    """Whether an earlier one is better, whatever it costs."""
     num_nodes: int = 1
-    blocked: list[tuple[str, str | None, str | None]] = Field(default_factory=list)
-    """Places that are out of the question: cloud, region and zone, None for all of them."""
+    blocked: list[RuledOut] = Field(default_factory=list)
+    clouds: list[str] | None = None
+    """Only these clouds; None: every one that is enabled."""
+    limit: int = 100
+    """How many offers are told at most. An answer travels through Temporal."""
+    after: Offer | None = None
+    """Tell those that come after this one in the order: the last offer of the answer before."""
+
+
+class Explanation(Wire):
+    """Why a plan is as it is, in words."""
+
+    chosen: str = ""
+    """Why the first offer is the first."""
+    next: list[Offer] = Field(default_factory=list)
+    """The best of the next three kinds: another instance type, accelerator, cloud or market."""
+    ruled_out: list[str] = Field(default_factory=list)
+    """What was wanted, and how many offers that ruled out: `A100:8: 28,521`. If nothing is feasible: for each set of
+    resources, what left none."""
+    nearest: list[Offer] = Field(default_factory=list)
+    """If nothing is feasible: the offers that come nearest."""
+    elsewhere: list[Offer] = Field(default_factory=list)
+    """If nothing is feasible: the best offers of clouds that are not enabled."""
 
 
 class Plan(Wire):
-    """Every feasible offer, best first."""
+    """Feasible offers, best first: at most `PlanRequest.limit` of them."""
 
     offers: list[Offer] = Field(default_factory=list)
-    ruled_out: list[str] = Field(default_factory=list)
-    """If there is no offer: for each set of resources, what left none, and what comes nearest."""
+    num_offers: int = 0
+    """How many feasible offers there are."""
+    explanation: Explanation = Field(default_factory=Explanation)

@@ -1,47 +1,96 @@
-"""Resources: what a task wants of each of its nodes. Immutable."""
+"""Resources: what a task wants of each of its nodes. Immutable. One set of them; a choice of several is `choice.py`."""
 
 from __future__ import annotations
 
-import math
+import copy
+import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from skyflow.errors import InvalidTaskError, NotSupportedError
-from skyflow.models.document import Document, Path, Schema, describe, not_yet, show
+from skyflow.errors import InvalidTaskError
+from skyflow.models import accelerator
+from skyflow.models.amount import amount_of, check_cpus, check_disk_size, check_memory
+from skyflow.models.document import Document, Path, Schema, describe
+from skyflow.models.feature import CloudFeature
+from skyflow.models.image import ImageId, check_image_id, uses_docker
+from skyflow.models.place import check_cloud, check_infra, check_place_name, show_infra
+from skyflow.models.port import check_ports
+
+if TYPE_CHECKING:
+    from skyflow.models.autostop import Autostop
+    from skyflow.models.recovery import JobRecovery
 
 PLACE_FIELDS = ("cloud", "region", "zone")
-FIELDS = (*PLACE_FIELDS, "instance_type", "cpus", "memory", "use_spot")
-LATER_FIELDS = (
-    "accelerators", "gpus", "accelerator_args", "any_of", "autostop", "disk_size", "disk_tier", "hooks", "image_id",
-    "job_recovery", "labels", "local_disk", "max_hourly_cost", "network_tier", "ordered", "ports", "priority",
-    "priority_class", "spot_recovery", "volumes",
+TIERS = ("low", "medium", "high", "ultra", "best")
+NETWORK_TIERS = ("standard", "best")
+ARCHITECTURES = ("x86_64", "arm64")
+MOST_PRIORITY = 1000
+
+_ACCELERATOR_ARGS = Schema(
+    "accelerator_args", "runtime_version: tpu-vm-base",
+    ("tpu_vm", "runtime_version", "tpu_name", "gcp_queued_resource"), (), prefix="resources.accelerator_args.",
 )  # fmt: skip
+_LOCAL_DISK = re.compile(r"(?:(nvme|ssd):)?[0-9]+\+?|nvme|ssd")
 
-SCHEMA = Schema("resources", "cpus: 4+", ("infra", *FIELDS), LATER_FIELDS, prefix="resources.")
 
-_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?")
-_AMOUNT = re.compile(r"(-?[0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-zA-Z]*)\s*(\+?)", re.ASCII)
-_GIB = {"": 1.0, "K": 1 / (1 << 20), "M": 1 / (1 << 10), "G": 1.0, "T": float(1 << 10), "P": float(1 << 20)}
-_OTHER_INFRA = ("k8s", "kubernetes", "ssh")
-"""Their infra strings have a grammar of their own."""
+class ResourceFields(TypedDict, total=False):
+    """What `Resources` takes by name. What is not given is left open."""
+
+    infra: str | None
+    """`cloud[/region[/zone]]`, each of them `*` for any; instead of cloud, region and zone."""
+    region: str | None
+    zone: str | None
+    cpus: str | float | None
+    """`4`, or `'4+'` for at least 4."""
+    memory: str | float | None
+    """GiB: `16`, or `'16+'` for at least 16; also `'512MB'`, `'16GB+'`, and `'4x'` for so many GiB a CPU."""
+    gpus: Any
+    """Another name for accelerators."""
+    accelerator_args: Mapping[str, Any] | None
+    """Of TPUs: `tpu_vm`, `runtime_version`, `tpu_name`, `gcp_queued_resource`."""
+    use_spot: bool | None
+    """Whether the nodes may be taken away by the cloud, at a lower price; not given means no."""
+    job_recovery: str | Mapping[str, Any] | None
+    """How a managed job is recovered. `spot_recovery` is its old name."""
+    spot_recovery: str | Mapping[str, Any] | None
+    disk_size: int | str | None
+    """GB, or `'1TB'`."""
+    disk_tier: str | None
+    """`low`, `medium`, `high`, `ultra` or `best`."""
+    network_tier: str | None
+    """`standard` or `best`."""
+    ports: Any
+    """A port, a range `'80-90'`, or a list of them."""
+    image_id: str | Mapping[str, str] | None
+    labels: Mapping[str, str] | None
+    max_hourly_cost: float | None
+    """US dollars, for all nodes together."""
+    local_disk: str | None
+    """Fast disks of the node: `'nvme:1000+'` GB."""
+    autostop: Any
+    """When an idle cluster is stopped or taken down: false, minutes, `'2h'`, or a mapping."""
+    hooks: Any
+    priority: int | None
+    """-1000 to 1000."""
+    priority_class: str | None
+    volumes: list[Any] | None
+    arch: str | None
+    """`x86_64` or `arm64`; not given means x86_64, unless the instance type is of another kind."""
 
 
 class Resources:
-    """What a task wants of each of its nodes. What is not given is left open.
+    """What a task wants of each of its nodes.
 
     Args:
-        infra: `cloud[/region[/zone]]`, each of them `*` for any; instead of the next three.
-        cloud, region, zone: where.
+        cloud: name of a cloud, or `skyflow.AWS()`.
         instance_type: by the cloud's name.
-        cpus: `4`, or `'4+'` for at least 4.
-        memory: GiB: `16`, or `'16+'` for at least 16; also `'512MB'`, `'16GB+'`.
-        use_spot: whether the nodes may be taken away by the cloud, at a lower price; not given means no.
-        later: fields of SkyPilot that this version does not support yet; refused by name.
+        accelerators: `'A100'`, `'A100:8'`, `{'A100': 8}`; several are a choice.
+        fields: see ResourceFields.
 
     Raises:
-        InvalidTaskError: a value is wrong.
-        NotSupportedError: a field, or an infra, is not supported yet.
+        InvalidTaskError: a value is wrong, or two of them contradict each other.
     """
 
     cloud: str | None
@@ -50,78 +99,122 @@ class Resources:
     instance_type: str | None
     cpus: str | None
     memory: str | None
+    accelerators: dict[str, float] | None
+    accelerator_args: dict[str, Any] | None
     use_spot: bool
     use_spot_specified: bool
+    job_recovery: JobRecovery | None
+    disk_size: int | None
+    disk_tier: str | None
+    network_tier: str | None
+    ports: tuple[str, ...] | None
+    image_id: ImageId | None
+    labels: dict[str, str] | None
+    max_hourly_cost: float | None
+    local_disk: str | None
+    autostop: Autostop | None
+    hooks: list[dict[str, Any]] | None
+    priority: int | None
+    priority_class: str | None
+    volumes: list[Any] | None
+    arch: str | None
 
     def __init__(
         self,
-        *,
-        infra: str | None = None,
         cloud: str | None = None,
-        region: str | None = None,
-        zone: str | None = None,
         instance_type: str | None = None,
-        cpus: str | float | None = None,
-        memory: str | float | None = None,
-        use_spot: bool | None = None,
-        **later: object,
+        accelerators: str | Mapping[str, Any] | list[Any] | None = None,
+        **fields: Unpack[ResourceFields],
     ) -> None:
-        fields: dict[str, object] = {
-            "infra": infra, "cloud": cloud, "region": region, "zone": zone, "instance_type": instance_type,
-            "cpus": cpus, "memory": memory, "use_spot": use_spot,
-        }  # fmt: skip
-        self.__dict__.update(_check(Document(None), fields | later, ()))
+        given = {"cloud": cloud, "instance_type": instance_type, "accelerators": accelerators, **fields}
+        self.__dict__.update(_check(Document(None), given, ()))
 
     @classmethod
     def from_yaml_config(cls, config: Mapping[str, Any] | None) -> Resources:
-        """The `resources` section of a task YAML."""
-        return cls.from_document(Document(None), config, ())
+        """The `resources` section of a task YAML that leaves no choice (`choice.py` reads those that do)."""
+        return cls.from_document(Document(None), {} if config is None else config, ())
 
     @classmethod
     def from_document(cls, document: Document, section: object, path: Path) -> Resources:
         """A section of a document, which is at this path. Errors name the line."""
-        found = cls()
+        found = cls.__new__(cls)
         found.__dict__.update(_check(document, section, path))
         return found
 
     def to_yaml_config(self) -> dict[str, Any]:
         """The section of a task YAML from which the same resources come."""
-        place = [self.cloud or "*", self.region or "*", self.zone or "*"]
-        while place and place[-1] == "*":
-            place.pop()
-        config: dict[str, Any] = {"infra": "/".join(place)} if place else {}
-        config |= {field: value for field in ("instance_type", "cpus", "memory") if (value := getattr(self, field))}
-        return config | ({"use_spot": self.use_spot} if self.use_spot_specified else {})
+        config: dict[str, Any] = {"infra": show_infra(self.cloud, self.region, self.zone) or None}
+        for field in FIELDS[len(PLACE_FIELDS) :]:
+            value = getattr(self, field)
+            config[field] = value.to_yaml_config() if hasattr(value, "to_yaml_config") else copy.copy(value)
+        config["use_spot"] = self.use_spot if self.use_spot_specified else None
+        if self.ports is not None:
+            config["ports"] = list(self.ports)
+        return {field: value for field, value in config.items() if value is not None}
 
     def to_request(self) -> dict[str, Any]:
-        """What the optimizer is asked: plain JSON, None for what is open."""
-        return {field: getattr(self, field) for field in FIELDS}
+        """What the optimizer is asked, with the keys of `ResourcesRequest`."""
+        asked = ("cloud", "region", "zone", "instance_type", "cpus", "memory", "max_hourly_cost", "arch", "disk_size")
+        request: dict[str, Any] = {field: getattr(self, field) for field in asked}
+        features = sorted(feature.name for feature in self.features())
+        return request | {"accelerators": self.accelerators or {}, "use_spot": self.use_spot, "features": features}
+
+    def features(self) -> set[CloudFeature]:
+        """What a cloud must be able to do for them."""
+        docker = uses_docker(self.image_id)
+        wanted = {
+            CloudFeature.SPOT_INSTANCE: self.use_spot,
+            CloudFeature.DOCKER_IMAGE: docker,
+            CloudFeature.IMAGE_ID: self.image_id is not None and (not docker or isinstance(self.image_id, dict)),
+            CloudFeature.CUSTOM_DISK_TIER: self.disk_tier is not None,
+            CloudFeature.CUSTOM_NETWORK_TIER: self.network_tier == "best",
+            CloudFeature.OPEN_PORTS: bool(self.ports),
+            CloudFeature.LOCAL_DISK: self.local_disk is not None,
+            CloudFeature.LABELS: bool(self.labels),
+        }
+        return {feature for feature, is_wanted in wanted.items() if is_wanted}
 
     def copy(self, **override: Any) -> Resources:
         """The same with other values. An `infra` replaces cloud, region and zone together."""
-        fields = self.to_request()
-        if not self.use_spot_specified:
-            del fields["use_spot"]
+        fields = self.to_yaml_config()
+        fields |= dict(zip(PLACE_FIELDS, check_infra(fields.pop("infra")), strict=True)) if "infra" in fields else {}
         if override.get("infra") is not None:
             fields = {field: value for field, value in fields.items() if field not in PLACE_FIELDS}
+        for alias, field in ALIASES.items():
+            if alias in override:
+                override[field] = override.pop(alias)
         return Resources(**(fields | override))
+
+    @property
+    def spot_recovery(self) -> JobRecovery | None:
+        """The old name of job_recovery (PARITY R08)."""
+        return self.job_recovery
 
     def is_launchable(self) -> bool:
         """Whether nothing is left to choose but the place."""
         return self.cloud is not None and self.instance_type is not None
 
-    def less_demanding_than(self, offer: Mapping[str, Any]) -> bool:
-        """Whether a node of this offer will do. The keys of an offer are those of `to_request`.
+    def less_demanding_than(self, other: Mapping[str, Any] | Resources) -> bool:
+        """Whether a node of this offer, or one with those resources, will do.
 
-        For using a cluster again: one with more CPUs or memory than asked for will do, with or without a `+`.
+        For using a cluster again: one with more CPUs, memory or accelerators than asked for will do, with or without a
+        `+`. The keys of an offer are those of `Offer`; what it does not tell is taken as given.
         """
+        has = other.to_request() if isinstance(other, Resources) else other
         for field in (*PLACE_FIELDS, "instance_type"):
-            if getattr(self, field) not in (None, offer[field]):
+            if getattr(self, field) not in (None, has[field]):
                 return False
-        if self.use_spot_specified and self.use_spot != offer["use_spot"]:
+        if self.use_spot_specified and self.use_spot != has["use_spot"]:
             return False
-        wanted = [(self.cpus, offer["cpus"]), (self.memory, offer["memory"])]
-        return all(amount is None or float(amount.rstrip("+")) <= has for amount, has in wanted)
+        if self.accelerators and not any(
+            has["accelerators"].get(name, 0) >= count for name, count in self.accelerators.items()
+        ):
+            return False
+        cpus, memory = (None if has[field] is None else amount_of(str(has[field])) for field in ("cpus", "memory"))
+        if memory is not None and self.memory and "x" in self.memory:
+            return cpus is None or amount_of(self.memory) * cpus <= memory
+        wanted = [(self.cpus, cpus), (self.memory, memory)]
+        return all(amount is None or given is None or amount_of(amount) <= given for amount, given in wanted)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Resources cannot be changed; use copy({name}=…).")
@@ -130,73 +223,58 @@ class Resources:
         return isinstance(other, Resources) and self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
-        return hash(tuple(self.__dict__.items()))
+        return hash(json.dumps(self.to_yaml_config(), sort_keys=True))
 
     def __repr__(self) -> str:
         return f"Resources({', '.join(f'{field}={value!r}' for field, value in self.to_yaml_config().items())})"
 
 
-def _check(document: Document, section: object, path: Path) -> dict[str, Any]:
-    """The section of a document as the attributes of Resources."""
-    given = document.fields({} if section is None else section, path, SCHEMA)
-    found = {field: document.check((*path, field), _CHECKS[field], value) for field, value in given.items()}
-    infra = found.pop("infra", None)
-    if infra is not None:
-        if any(field in found for field in PLACE_FIELDS):
-            raise InvalidTaskError(
-                f"{document.at((*path, 'infra'))}resources: give either infra, or cloud, region and zone, not both."
-            )
-        found.update(zip(PLACE_FIELDS, infra, strict=True))
-    use_spot = found.get("use_spot")
-    return dict.fromkeys(FIELDS) | found | {"use_spot": bool(use_spot), "use_spot_specified": use_spot is not None}
+ALIASES = {"gpus": "accelerators", "spot_recovery": "job_recovery"}
+"""Other names of fields."""
+
+Checker = Callable[[Document, Any, Path], Any]
 
 
-def _check_infra(infra: object) -> tuple[str | None, str | None, str | None]:
-    form = f"resources.infra must be cloud[/region[/zone]], with * for any, found {describe(infra)}."
-    if not isinstance(infra, str):
-        raise InvalidTaskError(form)
-    parts = infra.strip().split("/")
-    if parts[0].lower() in _OTHER_INFRA:
-        raise not_yet(f"resources.infra: {show(parts[0])}")
-    if len(parts) > 3 or not all(part == "*" or _NAME.fullmatch(part) for part in parts):
-        raise InvalidTaskError(form)
-    cloud, region, zone = ([None if part == "*" else part for part in parts] + [None, None])[:3]
-    return cloud and cloud.lower(), region, zone
+def _plain(check: Callable[[Any], Any]) -> Checker:
+    """A check that knows no lines; its errors get that of the field."""
+    return lambda document, value, path: document.check(path, check, value)
 
 
-def _check_name(field: str) -> Callable[[object], str | None]:
-    def check(value: object) -> str | None:
-        if value == "*" and field in PLACE_FIELDS:
-            return None
-        if not isinstance(value, str) or not _NAME.fullmatch(value):
-            raise InvalidTaskError(f"resources.{field} must be a name of the cloud's, found {describe(value)}.")
-        return value.lower() if field == "cloud" else value
+def _rare(module: str, name: str) -> Checker:
+    """A check of a field that few tasks have: its module is imported when one does."""
+
+    def check(document: Document, value: Any, path: Path) -> Any:
+        return getattr(import_module(f"skyflow.models.{module}"), name)(document, value, path)
 
     return check
 
 
-def _check_cpus(value: object) -> str:
-    return _check_amount("cpus", value, "a number of CPUs such as 4, or '4+' for at least 4", units=False)
+def _one_of(field: str, choices: tuple[str, ...], *, none: bool = False) -> Checker:
+    def check(value: object) -> str | None:
+        if none and value == "none":
+            return None
+        if not isinstance(value, str) or value.lower() not in choices:
+            raise InvalidTaskError(f"resources.{field} must be one of {', '.join(choices)}, found {describe(value)}.")
+        return value.lower()
+
+    return _plain(check)
 
 
-def _check_memory(value: object) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[0-9.]+x\+?", value.strip()):
-        raise not_yet("resources.memory: a multiple of the CPUs such as '4x'")
-    return _check_amount("memory", value, "GiB such as 16, '16+' for at least 16, or '512MB'", units=True)
+def _check_accelerators(value: object) -> dict[str, float]:
+    return {name: count for one in accelerator.parse(value) for name, count in one.items()}
 
 
-def _check_amount(field: str, value: object, form: str, *, units: bool) -> str:
-    """A positive amount as `<number>` or `<number>+`, in the field's own unit."""
-    text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-    found = _AMOUNT.fullmatch(text.strip()) if isinstance(text, str) else None
-    unit = found[2].upper().removesuffix("B").removesuffix("I") if found and units else ""
-    if not found or unit not in _GIB or (found[2] and not units):
-        raise InvalidTaskError(f"resources.{field} must be {form}, found {describe(value)}.")
-    number = float(found[1]) * _GIB[unit]
-    if not 0.000_000_5 < number < math.inf:
-        raise InvalidTaskError(f"resources.{field} must be more than 0, found {describe(value)}.")
-    digits = str(int(number)) if number.is_integer() else f"{number:.6f}".rstrip("0").rstrip(".")
-    return digits + found[3]
+def _check_accelerator_args(document: Document, value: Any, path: Path) -> dict[str, Any]:
+    given = document.fields(value, path, _ACCELERATOR_ARGS)
+    for field, found in given.items():
+        kind = bool if field in ("tpu_vm", "gcp_queued_resource") else str
+        if not isinstance(found, kind):
+            wanted = "true or false" if kind is bool else "a string"
+            raise InvalidTaskError(
+                f"{document.at((*path, field))}resources.accelerator_args.{field} must be {wanted}, "
+                f"found {describe(found)}."
+            )
+    return given
 
 
 def _check_use_spot(value: object) -> bool:
@@ -205,33 +283,105 @@ def _check_use_spot(value: object) -> bool:
     return value
 
 
-_CHECKS: dict[str, Callable[[Any], Any]] = {
-    "infra": _check_infra,
-    "cloud": _check_name("cloud"),
-    "region": _check_name("region"),
-    "zone": _check_name("zone"),
-    "instance_type": _check_name("instance_type"),
-    "cpus": _check_cpus,
-    "memory": _check_memory,
-    "use_spot": _check_use_spot,
+def _check_cost(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1e9:
+        raise InvalidTaskError(
+            f"resources.max_hourly_cost must be US dollars an hour, greater than 0, found {describe(value)}."
+        )
+    return value
+
+
+def _check_priority(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MOST_PRIORITY:
+        raise InvalidTaskError(
+            f"resources.priority must be a whole number from -{MOST_PRIORITY} to {MOST_PRIORITY}, "
+            f"found {describe(value)}."
+        )
+    return value
+
+
+def _check_priority_class(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidTaskError(f"resources.priority_class must be a name, found {describe(value)}.")
+    return value
+
+
+def _check_local_disk(value: object) -> str:
+    if not isinstance(value, str) or not _LOCAL_DISK.fullmatch(value.strip()):
+        raise InvalidTaskError(f"resources.local_disk must be such as 'nvme:1000+', found {describe(value)}.")
+    return value.strip()
+
+
+_CHECKS: dict[str, Checker] = {
+    "infra": _plain(check_infra),
+    "cloud": _plain(check_cloud),
+    "region": _plain(lambda value: check_place_name("region", value)),
+    "zone": _plain(lambda value: check_place_name("zone", value)),
+    "instance_type": _plain(lambda value: check_place_name("instance_type", value)),
+    "cpus": _plain(check_cpus),
+    "memory": _plain(check_memory),
+    "accelerators": _plain(_check_accelerators),
+    "accelerator_args": _check_accelerator_args,
+    "use_spot": _plain(_check_use_spot),
+    "job_recovery": _rare("recovery", "check_job_recovery"),
+    "disk_size": _plain(check_disk_size),
+    "disk_tier": _one_of("disk_tier", TIERS, none=True),
+    "network_tier": _one_of("network_tier", NETWORK_TIERS),
+    "ports": _plain(check_ports),
+    "image_id": _plain(check_image_id),
+    "labels": _rare("label", "check_labels"),
+    "max_hourly_cost": _plain(_check_cost),
+    "local_disk": _plain(_check_local_disk),
+    "autostop": _rare("autostop", "check_autostop"),
+    "hooks": _rare("hook", "check_hooks"),
+    "priority": _plain(_check_priority),
+    "priority_class": _plain(_check_priority_class),
+    "volumes": _rare("volume", "check_disks"),
+    "arch": _one_of("arch", ARCHITECTURES),
 }
 
+FIELDS = tuple(field for field in _CHECKS if field != "infra")
+"""The attributes of Resources, places first."""
 
-def check_resources(value: object) -> Resources:
-    """Resources as Python code may give them: one, a dict, or a list or set of one (PARITY K11)."""
-    if value is None:
-        return Resources()
-    if isinstance(value, Resources):
-        return value
-    if isinstance(value, Mapping):
-        return Resources.from_yaml_config(value)
-    if isinstance(value, list | tuple | set | frozenset):
-        several = [one for one in value if isinstance(one, Resources)]
-        if len(several) == len(value) == 1:
-            return several[0]
-        if len(several) == len(value) > 1:
-            raise NotSupportedError(
-                "A choice of several resources (any_of, ordered) is not supported by this version of skyflow yet; "
-                "give one."
+SCHEMA = Schema(
+    "resources", "cpus: 4+", (*_CHECKS, *ALIASES, "any_of", "ordered"),
+    ("_cluster_config_overrides", "_docker_login_config", "_docker_username_for_runpod", "_is_image_managed",
+     "_no_missing_accel_warnings", "_requires_fuse"), prefix="resources.",
+)  # fmt: skip
+
+
+def _check(document: Document, section: object, path: Path) -> dict[str, Any]:
+    """The section of a document as the attributes of Resources."""
+    given = document.fields(section, path, SCHEMA)
+    for choice in ("any_of", "ordered"):
+        if choice in given:
+            raise InvalidTaskError(
+                f"{document.at((*path, choice))}resources.{choice} is a choice of several resources; it stands in a "
+                "task, not in one set of resources."
             )
-    raise InvalidTaskError(f"resources must be a Resources or a mapping, found {describe(value)}.")
+    for alias, field in ALIASES.items():
+        if alias in given:
+            if field in given:
+                raise InvalidTaskError(f"{document.at((*path, alias))}resources: give either {field} or {alias}.")
+            given[field] = given.pop(alias)
+    found = {field: _CHECKS[field](document, value, (*path, field)) for field, value in given.items()}
+    infra = found.pop("infra", None)
+    if infra is not None:
+        if any(field in found for field in PLACE_FIELDS):
+            raise InvalidTaskError(
+                f"{document.at((*path, 'infra'))}resources: give either infra, or cloud, region and zone, not both."
+            )
+        found.update(zip(PLACE_FIELDS, infra, strict=True))
+    _settle_tpu(document, found, (*path, "accelerators"))
+    use_spot = found.get("use_spot")
+    return dict.fromkeys(FIELDS) | found | {"use_spot": bool(use_spot), "use_spot_specified": use_spot is not None}
+
+
+def _settle_tpu(document: Document, found: dict[str, Any], path: Path) -> None:
+    """TPUs are Google's (PARITY §2.1)."""
+    tpus = [name for name in found.get("accelerators") or {} if accelerator.is_tpu(name)]
+    if not tpus or len(tpus) < len(found["accelerators"]):
+        return
+    if found.get("cloud") not in (None, "gcp", "kubernetes"):
+        raise InvalidTaskError(f"{document.at(path)}resources: {tpus[0]} is only on gcp, not on {found['cloud']}.")
+    found["cloud"] = found.get("cloud") or "gcp"

@@ -70,8 +70,12 @@ class SecretRef:
 
     @property
     def spelled(self) -> str:
-        """As it is written in YAML: `secrets:global.NAME`."""
+        """As it is written under `secrets`: `secrets:global.NAME`."""
         return f"{PREFIX}{self.scope}.{self.name}" if self.scope else f"{PREFIX}{self.name}"
+
+    def to_yaml_config(self) -> str | dict[str, dict[str, str]]:
+        """The entry of `managed_secrets` that means the same."""
+        return self.spelled if self.mount_path is None else {self.spelled: {"mount_path": self.mount_path}}
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,20 @@
-"""A task: what to run, with what, on how many nodes. SkyPilot's task YAML and `Task`, the common part of them."""
+"""A task: what to run, with what, on how many nodes. SkyPilot's `Task`; `task_source.py` reads it from YAML."""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from skyflow.errors import InvalidTaskError, NotSupportedError, UsageError
-from skyflow.models.document import Document, Schema, describe, show
-from skyflow.models.env import check_env, check_envs, parse_env_option, read_env_file, substitute
+from skyflow.errors import InvalidTaskError, NotSupportedError
+from skyflow.models.choice import Choice, check_resources
+from skyflow.models.document import Document, show
+from skyflow.models.env import check_envs
+from skyflow.models.feature import CloudFeature
 from skyflow.models.field import (
+    RunFunction,
     check_folder,
     check_name,
     check_name_form,
@@ -19,25 +23,20 @@ from skyflow.models.field import (
     check_setup,
     check_workdir,
 )
-from skyflow.models.mount import check_mounts, check_mounts_exist
-from skyflow.models.resources import Resources, check_resources
+from skyflow.models.mount import check_mounts, check_mounts_exist, is_uri
+from skyflow.models.rare import RARE, RareFields
+from skyflow.models.resources import Resources
 
-__all__ = ["Task", "collecting", "entrypoint", "parse_env_option", "read_env_file"]
+if TYPE_CHECKING:
+    from skyflow.models.secret import Secret
+    from skyflow.models.storage import Storage
+    from skyflow.models.transfer import Transfer
 
-FIELDS = ("name", "setup", "run", "envs", "workdir", "num_nodes", "file_mounts", "resources")
-LATER_FIELDS = (
-    "api_server_access", "blocked_resources", "config", "docker_image", "event_callback", "execution", "experimental",
-    "file_mounts_mapping", "inputs", "inter_connection", "managed_secrets", "outputs", "pool", "primary_tasks",
-    "secrets", "service", "storage_mounts", "termination_delay", "volume_mounts", "volumes",
-)  # fmt: skip
+collecting: ContextVar[Any] = ContextVar("collecting", default=None)
+"""The Dag whose `with` block is being executed: a task made there belongs to it."""
 
-SCHEMA = Schema("task", "run: echo hello", FIELDS, LATER_FIELDS)
-
-COMMAND_NAME = "sky-cmd"
-"""Name of a task that was given as a shell command."""
-
-collecting: ContextVar[list[Task] | None] = ContextVar("collecting", default=None)
-"""The tasks of the `with Dag():` block that is being executed: a task made there belongs to it."""
+HOURS = 1.0
+"""How long a task is taken to run if nobody says (PARITY §4.6)."""
 
 
 class Task:
@@ -46,17 +45,19 @@ class Task:
     Args:
         name: letters and digits, joined by `.`, `_` or `-`.
         setup: shell commands, run on every node before `run`.
-        run: shell commands, run on every node; a list is joined with newlines.
+        run: shell commands, run on every node; a list is joined with newlines. A function is called here, once a node,
+            with its rank and the symbolic addresses of all, and returns the commands of that node.
         envs: environment variables of setup and run, as a dict or as pairs.
-        workdir: local folder that becomes `~/sky_workdir` on the nodes, where setup and run are executed.
+        workdir: local folder that becomes `~/sky_workdir` on the nodes, where setup and run are executed; or `url` and
+            `ref` of a git repository.
         num_nodes: how many nodes; 1 if not given.
-        file_mounts: path on the nodes → local file or folder.
-        resources: of each node.
-        later: fields of SkyPilot that this version does not support yet; refused by name.
+        file_mounts: path on the nodes → local file or folder, or the URI of a bucket.
+        resources: of each node; a set of them is any, a list is in that order.
+        blocked_resources: what may not be used.
+        rare: see RareFields.
 
     Raises:
         InvalidTaskError: a value is wrong.
-        NotSupportedError: a field, or a kind of value, is not supported yet.
     """
 
     def __init__(
@@ -64,15 +65,15 @@ class Task:
         name: str | None = None,
         *,
         setup: str | None = None,
-        run: str | list[str] | None = None,
+        run: str | list[str] | RunFunction | None = None,
         envs: Mapping[str, Any] | list[tuple[str, Any]] | None = None,
-        workdir: str | None = None,
+        workdir: str | Mapping[str, str] | None = None,
         num_nodes: int | None = None,
         file_mounts: Mapping[str, str] | None = None,
-        resources: Resources | Mapping[str, Any] | None = None,
-        **later: object,
+        resources: Resources | Mapping[str, Any] | Iterable[Resources] | None = None,
+        blocked_resources: Iterable[Resources] | None = None,
+        **rare: Any,
     ) -> None:
-        Document(None).fields(later, (), SCHEMA)
         self.name = check_name(name)
         self.setup = check_setup(setup)
         self.run = check_run(_join_lines(run))
@@ -81,12 +82,19 @@ class Task:
         self.num_nodes = check_num_nodes(num_nodes)
         self.file_mounts: dict[str, str] | None = None
         self.set_file_mounts(file_mounts)
-        self.resources = check_resources(resources)
+        self.resources: Choice = check_resources(resources)
+        self.blocked_resources: list[Resources] = list(blocked_resources or [])
+        if not all(isinstance(one, Resources) for one in self.blocked_resources):
+            raise InvalidTaskError("blocked_resources must be Resources.")
+        self.rare = RareFields(Document(None), rare)
         self.best_resources: Any = None
         """A place that was chosen beforehand; the optimizer is not asked then (PARITY E17)."""
-        tasks = collecting.get()
-        if tasks is not None:
-            tasks.append(self)
+        self._hours: Callable[[Any], float] | None = None
+        dag = collecting.get()
+        if dag is not None:
+            dag.add(self)
+
+    # From and to YAML
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str], envs: Mapping[str, str] | None = None) -> Task:
@@ -98,86 +106,99 @@ class Task:
 
         Raises:
             InvalidTaskError: something in it is wrong; names the file and the line.
-            NotSupportedError: a field, or a kind of value, is not supported yet.
         """
-        from skyflow.models import yaml_source  # only here: a shell command needs no YAML parser
+        from skyflow.models import task_source, yaml_source  # only here: a shell command needs no YAML parser
 
-        document = yaml_source.read_file(path)
-        if document.config in (None, {}, []):
-            raise InvalidTaskError(f"Task YAML {os.fspath(path)!r} is empty or contains no task definition.")
-        return cls._from_document(document, envs)
+        return task_source.read_task(yaml_source.read_file(path), envs)
 
     @classmethod
     def from_yaml_str(cls, text: str, envs: Mapping[str, str] | None = None) -> Task:
         """The task of a YAML text. An empty one is an empty task."""
-        from skyflow.models import yaml_source  # as in from_yaml
+        from skyflow.models import task_source, yaml_source  # as in from_yaml
 
         document = yaml_source.read_text(text)
-        return cls() if document.config is None else cls._from_document(document, envs)
+        return cls() if document.config is None else task_source.read_task(document, envs)
 
     @classmethod
     def from_yaml_config(cls, config: Mapping[str, Any], envs: Mapping[str, str] | None = None) -> Task:
         """The task of a dict with the keys of a task YAML. Does not look at the file system."""
-        return cls._from_document(Document(config), envs)
+        from skyflow.models import task_source  # which imports this module
 
-    @classmethod
-    def _from_document(cls, document: Document, overrides: Mapping[str, str] | None) -> Task:
-        given = document.fields(document.config, (), SCHEMA)
-        envs = _read_envs(document, given.get("envs"), check_envs(overrides))
-        if isinstance(given.get("workdir"), str):
-            given["workdir"] = substitute(given["workdir"], envs)
-        checks = {
-            "name": check_name,
-            "setup": check_setup,
-            "run": check_run,
-            "workdir": check_workdir,
-            "num_nodes": check_num_nodes,
-        }
-        fields: dict[str, Any] = {
-            field: document.check((field,), check, given[field]) for field, check in checks.items() if field in given
-        }
-        mounts = _read_mounts(document, given.get("file_mounts"), envs)
-        resources = Resources.from_document(document, given.get("resources"), ("resources",))
-        return cls(**fields, envs=envs, file_mounts=mounts, resources=resources)
+        return task_source.read_task(Document(config), envs)
 
-    def to_yaml_config(self) -> dict[str, Any]:
-        """The dict from which `from_yaml_config` makes the same task: plain JSON."""
+    def to_yaml_config(self, *, reveal_secrets: bool = False) -> dict[str, Any]:
+        """The dict from which `from_yaml_config` makes the same task: plain JSON.
+
+        Values of secrets are left out, unless `reveal_secrets`: such a dict is read again only with them.
+        """
+        storage_mounts = {path: storage.to_yaml_config() for path, storage in self.storage_mounts.items()}
         fields: dict[str, Any] = {
             "name": self.name,
             "resources": self.resources.to_yaml_config() or None,
             "num_nodes": self.num_nodes if self.num_nodes != 1 else None,
             "envs": dict(self.envs) or None,
             "workdir": self.workdir,
-            "file_mounts": dict(self.file_mounts) if self.file_mounts else None,
+            "file_mounts": {**(self.file_mounts or {}), **storage_mounts} or None,
             "setup": self.setup,
-            "run": self.run,
+            "run": self.script(),
+            "blocked_resources": [one.to_yaml_config() for one in self.blocked_resources] or None,
+            **self.rare.to_yaml_config(reveal_secrets=reveal_secrets),
         }
         return {field: value for field, value in fields.items() if value is not None}
+
+    def script(self) -> str | None:
+        """The commands of `run`; of a function, those that it returns. Raises InvalidTaskError if it fails."""
+        if not callable(self.run):
+            return self.run
+        from skyflow.models import symbolic  # rare
+
+        return symbolic.script_of(self.run, self.num_nodes)
 
     def validate(self) -> None:
         """Checks everything again, because attributes can be set, and looks at the local paths.
 
         Raises:
             InvalidTaskError: a value is wrong, or a local path does not exist.
-            NotSupportedError: a kind of value is not supported yet.
         """
         check_name_form(check_name(self.name))
         check_setup(self.setup)
         check_run(self.run)
         check_num_nodes(self.num_nodes)
         check_envs(self.envs)
-        if check_workdir(self.workdir) is not None:
-            check_folder(self.workdir or "")
-        check_mounts_exist(check_mounts(self.file_mounts or {}), self.workdir)
+        if isinstance(check_workdir(self.workdir), str):
+            check_folder(str(self.workdir))
+        mounted = check_mounts(self.file_mounts or {}) | dict.fromkeys(self.storage_mounts, "storage://")
+        check_mounts_exist(mounted, has_workdir=self.workdir is not None)
+        self.rare.validate()
+
+    # Setters; each returns the task
 
     def set_resources(self, resources: Resources | Mapping[str, Any] | Iterable[Resources] | None) -> Task:
-        """Replaces the resources (PARITY K11). A choice of several is not supported yet."""
+        """Replaces the resources: one, a dict, a set (any of them) or a list (in that order; PARITY K11)."""
         self.resources = check_resources(resources)
+        return self
+
+    def set_resources_override(self, override: Mapping[str, Any]) -> Task:
+        """Replaces fields of every set of resources (PARITY K12)."""
+        self.resources = self.resources.override(override)
         return self
 
     def update_envs(self, envs: Mapping[str, Any] | list[tuple[str, Any]] | None) -> Task:
         """Adds environment variables, or replaces their values (PARITY K10)."""
         self.envs.update(check_envs(envs))
+        return self
+
+    def update_secrets(self, secrets: Mapping[str, Any] | list[tuple[str, Any]] | None) -> Task:
+        """Adds secrets, or replaces their values."""
+        from skyflow.models.secret import Secrets, check_secret_values  # rare
+
+        own = self.rare.get("secrets") or Secrets()
+        self.rare.set("secrets", own.update(check_secret_values(secrets)))
+        return self
+
+    def set_workdir(self, workdir: str | Mapping[str, str] | None) -> Task:
+        """Replaces the workdir: a local folder, or `url` and `ref` of a git repository."""
+        self.workdir = check_workdir(workdir)
         return self
 
     def set_file_mounts(self, file_mounts: Mapping[str, str] | None) -> Task:
@@ -190,9 +211,136 @@ class Task:
         self.file_mounts = (self.file_mounts or {}) | check_mounts(file_mounts)
         return self
 
+    def set_storage_mounts(self, storage_mounts: Mapping[str, Storage] | None) -> Task:
+        """Replaces the storage mounts; None removes them (PARITY K16)."""
+        self.rare.set("storage_mounts", dict(storage_mounts) if storage_mounts else None)
+        return self
+
+    def update_storage_mounts(self, storage_mounts: Mapping[str, Storage]) -> Task:
+        """Adds storage mounts, or replaces them (PARITY K16)."""
+        return self.set_storage_mounts({**self.storage_mounts, **storage_mounts})
+
+    def set_service(self, service: Any) -> Task:
+        """What the task serves (PARITY K13). Held and written to YAML; this version cannot serve yet."""
+        self.rare.set("service", service)
+        return self
+
+    def set_inputs(self, inputs: str, estimated_size_gigabytes: float) -> Task:
+        """The bucket that the task reads, and how much of it: counts for where it is best run."""
+        self.rare.set("inputs", {inputs: estimated_size_gigabytes})
+        return self
+
+    def set_outputs(self, outputs: str, estimated_size_gigabytes: float) -> Task:
+        """The bucket that the task writes, and how much: counts for where the next task is best run."""
+        self.rare.set("outputs", {outputs: estimated_size_gigabytes})
+        return self
+
+    def set_time_estimator(self, function: Callable[[Resources], float]) -> Task:
+        """Says how long the task runs, in seconds, on launchable resources. Without it, it is one hour."""
+        self._hours = lambda resources: function(resources) / 3600
+        return self
+
+    # What it is
+
+    def estimate_hours(self, resources: Resources | None) -> float:
+        """How long the task runs on these resources, in hours.
+
+        Raises:
+            InvalidTaskError: what the task's own estimator says is no time.
+        """
+        if self._hours is None:
+            return HOURS
+        hours = self._hours(resources)
+        if not isinstance(hours, int | float) or not 0 <= hours < math.inf:
+            raise InvalidTaskError(f"The time estimator of {self} must return seconds, found {show(hours * 3600)}.")
+        return hours
+
+    @property
+    def has_time_estimator(self) -> bool:
+        return self._hours is not None
+
+    @property
+    def storage_mounts(self) -> dict[str, Storage]:
+        """Path on the nodes → storage."""
+        return dict(self.rare.get("storage_mounts") or {})
+
+    @property
+    def secrets(self) -> dict[str, Secret | None]:
+        """Name → secret, whose value is never shown; None if it has none yet."""
+        found = self.rare.get("secrets")
+        return {} if found is None else {**found.values, **dict.fromkeys(found.missing)}
+
+    @property
+    def service(self) -> Any:
+        """What the task serves, if it does."""
+        return self.rare.get("service")
+
+    @property
+    def inputs(self) -> Transfer | None:
+        """What it reads from a bucket."""
+        found: Transfer | None = self.rare.get("inputs")
+        return found
+
+    @property
+    def outputs(self) -> Transfer | None:
+        """What it writes, which the tasks after it read."""
+        found: Transfer | None = self.rare.get("outputs")
+        return found
+
+    @property
+    def docker_image(self) -> str | None:
+        """Held for programs that set it (PARITY K06)."""
+        image: str | None = self.rare.get("docker_image")
+        return image
+
+    @property
+    def event_callback(self) -> str | None:
+        """A script that is run when the task changes its state (PARITY K08)."""
+        callback: str | None = self.rare.get("event_callback")
+        return callback
+
+    @property
+    def need_spot_recovery(self) -> bool:
+        """Whether it wants to be recovered when its nodes are taken away, as only managed jobs are (PARITY E08)."""
+        return any(one.job_recovery is not None and one.job_recovery.enabled for one in self.resources)
+
+    def is_controller_task(self) -> bool:
+        """Never: managed jobs and services need no node of their own here (PARITY K17)."""
+        return False
+
+    def get_required_cloud_features(self) -> set[CloudFeature]:
+        """What a cloud must be able to do for the task, whichever resources are chosen (PARITY K18)."""
+        features = set.intersection(*(one.features() for one in self.resources))
+        if self.num_nodes > 1:
+            features.add(CloudFeature.MULTI_NODE)
+        if self.storage_mounts:
+            features.add(CloudFeature.STORAGE_MOUNTING)
+        return features
+
     def get_local_to_remote_file_mounts(self) -> dict[str, str] | None:
         """Path on the nodes → local path, or None if there are no file mounts (PARITY K19)."""
-        return dict(self.file_mounts) if self.file_mounts else None
+        if not self.file_mounts:
+            return None
+        return {target: source for target, source in self.file_mounts.items() if not is_uri(source)}
+
+    def get_cloud_to_remote_file_mounts(self) -> dict[str, str] | None:
+        """Path on the nodes → URI, or None if there are no file mounts."""
+        if not self.file_mounts:
+            return None
+        return {target: source for target, source in self.file_mounts.items() if is_uri(source)}
+
+    def sync_storage_mounts(self) -> None:
+        """Uploads what storage mounts need (PARITY K19). Nothing to do without them; not in this version with them."""
+        if self.storage_mounts:
+            raise NotSupportedError("Storage mounts are not supported by this version of skyflow yet.")
+
+    def __rshift__(self, other: Task) -> Task:
+        """`a >> b`: b comes after a, in the Dag whose `with` block this is in. Returns b, so that it can go on."""
+        dag = collecting.get()
+        if dag is None:
+            raise InvalidTaskError("`task >> task` only works inside of `with Dag() as dag:`; or use dag.add_edge.")
+        dag.add_edge(self, other)
+        return other
 
     def __repr__(self) -> str:
         # Not the environment variables: some of them may be secret, and this ends up in logs.
@@ -200,71 +348,18 @@ class Task:
         return f"Task({', '.join(f'{field}={show(value)}' for field, value in shown.items())})"
 
 
-def entrypoint(words: list[str], envs: Mapping[str, str] | None = None) -> Task:
-    """The task that the words of a command line mean: one task YAML, or a shell command.
-
-    Args:
-        words: a path that ends in .yaml or .yml, or is a file that holds a mapping; otherwise a command, whose words
-            are joined with spaces.
-        envs: variables that replace those of the task (`--env`).
-
-    Raises:
-        UsageError: there are no words.
-        InvalidTaskError, NotSupportedError: as `Task.from_yaml`.
-    """
-    text = " ".join(words).strip()
-    if not text:
-        raise UsageError("Nothing to run: give a task YAML or a shell command.")
-    exists = os.path.isfile(os.path.expanduser(text))
-    if text.lower().endswith((".yaml", ".yml")):
-        if exists or len(text.split()) == 1:  # otherwise a command that ends so: cat task.yaml
-            return Task.from_yaml(text, envs)
-    elif exists and _holds_mapping(text):
-        return Task.from_yaml(text, envs)
-    return Task(COMMAND_NAME, run=text, envs=check_envs(envs))
-
-
-def _holds_mapping(path: str) -> bool:
-    from skyflow.models import yaml_source  # as in Task.from_yaml
-
-    try:
-        return isinstance(yaml_source.read_file(path).config, Mapping)
-    except (InvalidTaskError, NotSupportedError):  # a script or a program, so a command
-        return False
-
-
-def _read_envs(document: Document, section: object, overrides: dict[str, str]) -> dict[str, str]:
-    """The `envs` of a document. One without a value must be among the overrides."""
-    if section is None:
-        return overrides
-    if not isinstance(section, Mapping):
-        raise InvalidTaskError(
-            f"{document.at(('envs',))}envs must be a mapping of names to values, found {describe(section)}."
-        )
-    checked = [
-        document.check(("envs", key), _check_pair, (key, overrides.get(key, value))) for key, value in section.items()
-    ]
-    return dict(checked) | overrides
-
-
-def _read_mounts(document: Document, section: object, envs: dict[str, str]) -> dict[str, str] | None:
-    """The `file_mounts` of a document, with the variables filled in."""
-    if section is None:
-        return None
-    if not isinstance(section, Mapping):
-        return document.check(("file_mounts",), check_mounts, section)
-    mounts: dict[str, str] = {}
-    for key, value in section.items():
-        path = ("file_mounts", key)
-        target, source = (substitute(part, envs) if isinstance(part, str) else part for part in (key, value))
-        if target in mounts:
-            raise InvalidTaskError(f"{document.at(path)}file_mounts: the destination {show(target)} is there twice.")
-        mounts |= document.check(path, check_mounts, {target: source})
-    return mounts
-
-
-def _check_pair(pair: tuple[object, object]) -> tuple[str, str]:
-    return check_env(*pair)
+FIELDS = (
+    "name",
+    "setup",
+    "run",
+    "envs",
+    "workdir",
+    "num_nodes",
+    "file_mounts",
+    "resources",
+    "blocked_resources",
+    *RARE,
+)
 
 
 def _join_lines(run: object) -> object:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from skyflow.errors import InvalidTaskError, NotSupportedError, SkyflowError
+from skyflow.errors import InvalidTaskError, SkyflowError
 from skyflow.models.document import Document, Path, show
 
 MAX_BYTES = 1 << 20
@@ -33,8 +33,21 @@ def read_file(path: str | os.PathLike[str]) -> Document:
     """The one document of a YAML file; its `config` is None if there is nothing in it.
 
     Raises:
+        InvalidTaskError: the file cannot be read, is not valid YAML, or has several documents.
+    """
+    return _only(read_documents(path))
+
+
+def read_text(text: str, name: str = "") -> Document:
+    """The one document of a text. See `read_file`; `name` is what errors call the text."""
+    return _only(read_texts(text, name))
+
+
+def read_documents(path: str | os.PathLike[str]) -> list[Document]:
+    """The documents of a YAML file that hold something; an empty one if none does.
+
+    Raises:
         InvalidTaskError: the file cannot be read, or is not valid YAML.
-        NotSupportedError: it has several documents.
     """
     name = os.fspath(path)
     try:
@@ -48,14 +61,14 @@ def read_file(path: str | os.PathLike[str]) -> Document:
         reason = getattr(error, "strerror", None) or error
         raise InvalidTaskError(f"Task YAML {name!r} cannot be read: {reason}.") from None
     try:
-        return read_text(data.decode("utf-8-sig"), name)
+        return read_texts(data.decode("utf-8-sig"), name)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InvalidTaskError(f"{name}:{line}: not UTF-8 text, so not a task YAML.") from None
 
 
-def read_text(text: str, name: str = "") -> Document:
-    """The one document of a text. See `read_file`; `name` is what errors call the text."""
+def read_texts(text: str, name: str = "") -> list[Document]:
+    """The documents of a text. See `read_documents`; `name` is what errors call the text."""
     try:
         data = text.encode()
     except UnicodeEncodeError as error:
@@ -64,15 +77,19 @@ def read_text(text: str, name: str = "") -> Document:
     if len(data) > MAX_BYTES:
         raise InvalidTaskError(f"{Document(None, name).at()}too large for a task YAML: more than 1 MiB.")
     try:
-        documents = [document for document in _Reader(data, name).documents() if document.config is not None]
+        found = [document for document in _Reader(data, name).documents() if document.config is not None]
     except yaml.YAMLError as error:
         raise _syntax_error(error, data, name) from None
+    return found or [Document(None, name)]
+
+
+def _only(documents: list[Document]) -> Document:
     if len(documents) > 1:
-        raise NotSupportedError(
-            f"{documents[1].at()}several YAML documents in one file (a pipeline or a job group) are not supported by "
-            "this version of skyflow yet; give one task."
+        raise InvalidTaskError(
+            f"{documents[1].at()}one task is expected here, and the file has several YAML documents (a pipeline or a "
+            "job group)."
         )
-    return documents[0] if documents else Document(None, name)
+    return documents[0]
 
 
 class _Reader:

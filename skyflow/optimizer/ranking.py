@@ -1,22 +1,35 @@
-"""The plain ranking: every feasible offer, cheapest first; and if there is none, what ruled them out."""
+"""The plan of one task: every feasible offer in the order in which it is tried, and why that order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Literal
 
-from skyflow.errors import InvalidTaskError
+from skyflow.catalog.table import Catalog
+from skyflow.models.accelerator import show_accelerators
 from skyflow.models.node import Offer
-from skyflow.models.plan import Plan, PlanRequest, ResourcesRequest
+from skyflow.models.plan import Explanation, Plan, PlanRequest
+from skyflow.optimizer.funnel import Candidate, Funnel, Narrowed
 
-NEAREST = 3
-"""How many offers are named when nothing fits."""
+NEXT = 3
+"""How many alternatives are named."""
 
 SHOWN = 6
 """How many names are listed."""
 
+Key = tuple[float | str | bool, ...]
+Target = Literal["cost", "time"]
+Hours = Callable[[Candidate], float]
 
-def rank(request: PlanRequest, offers: list[Offer]) -> Plan:
+
+def one_hour(candidate: Candidate) -> float:
+    """How long a task runs if nobody knows (PARITY §4.6)."""
+    return 1.0
+
+
+def rank(request: PlanRequest, catalogs: Sequence[Catalog], target: Target = "cost", hours: Hours = one_hour) -> Plan:
     """Ranks all offers that one of the sets of resources accepts, by price, then fit, then name.
 
     Offers that are bound to a host count only for who asks for their cloud by name, or if there are no others: a laptop
@@ -24,99 +37,212 @@ def rank(request: PlanRequest, offers: list[Offer]) -> Plan:
 
     Args:
         request: what is wanted.
-        offers: what there is, in any order.
+        catalogs: what there is.
+        target: what the best offer is: the cheapest, or the fastest.
+        hours: how long the task runs on a candidate.
 
     Raises:
         InvalidTaskError: an amount is not `<number>` or `<number>+`.
     """
-    wishes = [_steps(wanted, request, offers) for wanted in request.resources]
-    feasible = [offer for offer in offers if any(_accepts(steps, offer) for steps in wishes)]
-    if feasible:
-        return Plan(offers=sorted(feasible, key=_order))
-    return Plan(ruled_out=[_explain(steps, offers) for steps in wishes] if offers else [])
+    allowed = [catalog for catalog in catalogs if request.clouds is None or catalog.cloud in request.clouds]
+    narrowed = [Funnel(wanted, request, allowed).run() for wanted in request.resources]
+    ranked = _ranked(request, narrowed, target, hours)
+    if not ranked:
+        return Plan(explanation=_infeasible(request, narrowed, allowed))
+    page = ranked
+    if request.after is not None:
+        last = _offer_key(request.after, request.ordered)
+        page = [entry for entry in ranked if entry[0] > last]
+    offers = [candidate.offer(choice) for _, choice, candidate in page[: request.limit]]
+    return Plan(offers=offers, num_offers=len(ranked), explanation=_explain(request, narrowed, ranked, target))
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One thing that is wanted."""
+def best_by_region(
+    request: PlanRequest, catalogs: Sequence[Catalog], target: Target = "cost", hours: Hours = one_hour
+) -> Plan:
+    """The same, but of each region only the best offer: data moves between regions, so the others cannot matter.
 
-    words: str
-    has: Callable[[Offer], bool]
-    field: str = ""
-    """The field of an offer that it is about."""
-    amount: float | None = None
-
-
-def _steps(wanted: ResourcesRequest, request: PlanRequest, offers: list[Offer]) -> list[_Step]:
-    """Everything that an offer must pass, places first."""
-    steps = []
-    if wanted.cloud is None and any(offer.host is None for offer in offers):
-        steps.append(_Step("a cloud that is not bound to a host", lambda offer: offer.host is None))
-    for field in ("cloud", "region", "zone", "instance_type"):
-        if (value := getattr(wanted, field)) is not None:
-            steps.append(_Step(f"{field} {value}", _equals(field, value), field))
-    market = "spot nodes" if wanted.use_spot else "on-demand nodes"
-    steps.append(_Step(market, _equals("use_spot", wanted.use_spot)))
-    for field in ("cpus", "memory"):
-        if (value := getattr(wanted, field)) is not None:
-            steps.append(_amount_step(field, value))
-    if request.blocked:
-        steps.append(_Step("a place that is not blocked", lambda offer: not _is_blocked(offer, request)))
-    return steps
+    Of an ordered choice, only the first set of resources that can be had.
+    """
+    allowed = [catalog for catalog in catalogs if request.clouds is None or catalog.cloud in request.clouds]
+    narrowed = [Funnel(wanted, request, allowed).run() for wanted in request.resources]
+    best: dict[tuple[str, str], Offer] = {}
+    ranked = _ranked(request, narrowed, target, hours)
+    for key, choice, candidate in ranked:
+        if key[0] == ranked[0][0][0]:
+            place = (candidate.catalog.cloud, candidate.listing.region)
+            if place not in best:
+                best[place] = candidate.offer(choice)
+    why = _explain(request, narrowed, ranked, target) if ranked else _infeasible(request, narrowed, allowed)
+    return Plan(offers=list(best.values()), num_offers=len(ranked), explanation=why)
 
 
-def _amount_step(field: str, text: str) -> _Step:
-    try:
-        amount = float(text.removesuffix("+"))
-    except ValueError:
-        raise InvalidTaskError(f"resources.{field}: {text!r} is not an amount such as 4 or '4+'.") from None
-    if text.endswith("+"):
-        return _Step(f"{field} {text}", lambda offer: bool(getattr(offer, field) >= amount), field, amount)
-    return _Step(f"{field} {text}", _equals(field, amount), field, amount)
+def _ranked(
+    request: PlanRequest, narrowed: list[Narrowed], target: Target, hours: Hours
+) -> list[tuple[Key, int, Candidate]]:
+    """Each candidate once, with its place in the order and the first set of resources that it satisfies."""
+    found: dict[tuple[object, ...], tuple[Key, int, Candidate]] = {}
+    for choice, one in enumerate(narrowed):
+        for candidate in one.candidates:
+            identity = (id(candidate.listing), candidate.zone, candidate.use_spot)
+            if identity not in found:
+                key = _key(candidate, choice if request.ordered else 0, target, hours(candidate))
+                found[identity] = (key, choice, candidate)
+    return sorted(found.values(), key=lambda entry: entry[0])
 
 
-def _equals(field: str, value: object) -> Callable[[Offer], bool]:
-    return lambda offer: bool(getattr(offer, field) == value)
+def _key(candidate: Candidate, choice: int, target: Target = "cost", hours: float = 1.0) -> Key:
+    """Cheapest (or fastest), then smallest, then by name: the order of the failover."""
+    node = candidate.listing.type
+    cost = candidate.price * hours
+    best = (hours, cost) if target == "time" else (cost, hours)
+    names = (candidate.catalog.cloud, candidate.listing.region, candidate.zone, node.name, candidate.catalog.host or "")
+    size = (node.cpus, node.memory, *names, node.accelerator or "", node.accelerator_count)
+    return (choice, *best, *size, candidate.use_spot)
 
 
-def _accepts(steps: Iterable[_Step], offer: Offer) -> bool:
-    return all(step.has(offer) for step in steps)
-
-
-def _is_blocked(offer: Offer, request: PlanRequest) -> bool:
-    return any(
-        offer.cloud == cloud and region in (None, offer.region) and zone in (None, offer.zone)
-        for cloud, region, zone in request.blocked
-    )
-
-
-def _order(offer: Offer) -> tuple[float | str | bool, ...]:
-    """Cheapest, then smallest, then by name: the order of the failover."""
+def _offer_key(offer: Offer, ordered: bool) -> Key:
+    """The same of an offer that was told before, of a task that takes an hour."""
     names = (offer.cloud, offer.region, offer.zone, offer.instance_type, offer.host or "")
-    return (offer.price, offer.cpus, offer.memory, *names, offer.use_spot)
+    accelerator, count = next(iter(offer.accelerators.items()), ("", 0.0))
+    size = (offer.cpus, offer.memory, *names, accelerator, count)
+    return (offer.choice if ordered else 0, offer.price, 1.0, *size, offer.use_spot)
 
 
-def _explain(steps: list[_Step], offers: list[Offer]) -> str:
+# Why
+
+
+def _explain(
+    request: PlanRequest, narrowed: list[Narrowed], ranked: list[tuple[Key, int, Candidate]], target: Target
+) -> Explanation:
+    _, choice, best = ranked[0]
+    superlative = "fastest" if target == "time" else "cheapest"
+    chosen = f"the {superlative} of {len(ranked):,} feasible offers"
+    if request.ordered:
+        chosen = f"the {superlative} offer for choice {choice + 1} of {len(narrowed)}, which come in that order"
+    if len(ranked) == 1:
+        chosen = "the only feasible offer"
+    kinds = {_kind(best)}
+    others: list[Offer] = []
+    for _, other, candidate in ranked:
+        if len(others) == NEXT:
+            break
+        if _kind(candidate) not in kinds:
+            kinds.add(_kind(candidate))
+            others.append(candidate.offer(other))
+    ruled_out = [f"{words}: {count:,}" for words, count in _together(narrowed)]
+    return Explanation(chosen=chosen, next=others, ruled_out=ruled_out)
+
+
+def _kind(candidate: Candidate) -> tuple[object, ...]:
+    node = candidate.listing.type
+    return (candidate.catalog.cloud, node.name, node.accelerator, node.accelerator_count, candidate.use_spot)
+
+
+def _together(narrowed: list[Narrowed]) -> list[tuple[str, int]]:
+    """What ruled out how many, of the first set of resources that left something, or of the only one."""
+    return next((one.ruled_out for one in narrowed if one.candidates), [])
+
+
+# Why not
+
+
+def _infeasible(request: PlanRequest, narrowed: list[Narrowed], catalogs: Sequence[Catalog]) -> Explanation:
+    if not any(catalog.listings for catalog in catalogs):
+        return Explanation()
+    nearest: dict[tuple[object, ...], Offer] = {}
+    for index, one in enumerate(narrowed):
+        for candidate in _nearest(request, index, one):
+            nearest.setdefault(_kind(candidate), candidate.offer(index))
+    offers = sorted(nearest.values(), key=lambda offer: offer.choice)[:NEXT]
+    return Explanation(ruled_out=[_reason(request, i, one) for i, one in enumerate(narrowed)], nearest=offers)
+
+
+def _reason(request: PlanRequest, index: int, one: Narrowed) -> str:
     """Which wish leaves no offer, and what there is instead."""
-    left = offers
-    for index, step in enumerate(steps):
-        passing = [offer for offer in left if step.has(offer)]
-        if not passing:
-            before = ", ".join(earlier.words for earlier in steps[:index])
-            return f"nothing has {step.words}{f' ({before})' if before else ''}{_instead(step, left)}"
-        left = passing
-    raise AssertionError("only called when there is no feasible offer")
+    if not one.ruled_out:
+        return "there is nothing"
+    *earlier, (words, _) = one.ruled_out
+    before = ", ".join(words for words, _ in earlier)
+    return f"nothing has {words}{f' ({before})' if before else ''}{_instead(request, index, one)}"
 
 
-def _instead(step: _Step, offers: list[Offer]) -> str:
-    if step.amount is not None:
-        wanted = step.amount
-        nearest = sorted(offers, key=lambda offer: (abs(getattr(offer, step.field) - wanted), _order(offer)))
-        sizes = dict.fromkeys(f"{o.instance_type} ({o.cpus:g} CPUs, {o.memory:g} GiB)" for o in nearest)
-        return f", nearest: {_list(sizes, NEAREST)}"
-    if step.field:
-        return f", there is: {_list(dict.fromkeys(sorted(getattr(offer, step.field) for offer in offers)), SHOWN)}"
-    return ""
+def _instead(request: PlanRequest, index: int, one: Narrowed) -> str:
+    wanted, there = request.resources[index], one.before
+    match one.kind:
+        case "cloud" if wanted.cloud is not None:
+            return _there_is(candidate.catalog.cloud for candidate in there)
+        case "region":
+            return _there_is(candidate.listing.region for candidate in there)
+        case "zone":
+            return _there_is(candidate.zone for candidate in there)
+        case "accelerators" if wanted.accelerators:
+            return _other_accelerators(wanted.accelerators, there)
+        case "cpus" | "memory" | "instance_type":
+            names = dict.fromkeys(_size(candidate) for candidate in _nearest(request, index, one))
+            return f", nearest: {_list(names, NEXT)}" if names else ""
+        case "cost" if there:
+            cheapest = min(there, key=lambda candidate: candidate.price)
+            return f", cheapest: ${cheapest.price * request.num_nodes:g} ({_size(cheapest)})"
+        case _:
+            return ""
+
+
+def _other_accelerators(wanted: dict[str, float], there: list[Candidate]) -> str:
+    """The same in other counts; or else what there is."""
+    nodes = {candidate.listing.type for candidate in there if candidate.listing.type.accelerator}
+    counts = sorted({(n.accelerator, n.accelerator_count) for n in nodes if n.accelerator in wanted}, key=str)
+    if counts:
+        return f", there is: {_list((f'{name}:{count:g}' for name, count in counts), SHOWN)}"
+    if not nodes:
+        return ""
+    names = sorted({str(node.accelerator) for node in nodes})
+    close = [name for kind in wanted for name in difflib.get_close_matches(kind, names, 2)]
+    return f", there is: {_list(close or names, SHOWN)}"
+
+
+def _nearest(request: PlanRequest, index: int, one: Narrowed) -> list[Candidate]:
+    """What comes nearest, the nearest first, one of a kind."""
+    wanted = request.resources[index]
+
+    def distance(candidate: Candidate) -> tuple[object, ...]:
+        node = candidate.listing.type
+        count = wanted.accelerators.get(node.accelerator or "", 0)
+        amounts = [(wanted.cpus, node.cpus), (wanted.memory, node.memory)]
+        lacking = sum(
+            abs(float(text.rstrip("+x")) - has) for text, has in amounts if text is not None and "x" not in text
+        )
+        return (_unlike(node.accelerator), abs(node.accelerator_count - count), lacking, *_key(candidate, 0))
+
+    @cache
+    def _unlike(name: str | None) -> int:
+        if not wanted.accelerators or name in wanted.accelerators:
+            return 0
+        return 3 if name is None else 1 if difflib.get_close_matches(name, wanted.accelerators, 1) else 2
+
+    kinds: dict[tuple[object, ...], Candidate] = {}
+    family = wanted.instance_type
+    there = [o for o in one.before if family is not None and _alike(family, o.listing.type.name)] or one.before
+    for candidate in sorted(there, key=distance):
+        kinds.setdefault(_kind(candidate), candidate)
+        if len(kinds) == NEXT:
+            break
+    return list(kinds.values())
+
+
+def _alike(wanted: str, name: str) -> bool:
+    """Of one family: `p4d.2xlarge` and `p4d.24xlarge`."""
+    return wanted.replace(".", "-").split("-")[0] == name.replace(".", "-").split("-")[0]
+
+
+def _size(candidate: Candidate) -> str:
+    node = candidate.listing.type
+    accelerators = f"{show_accelerators({node.accelerator: node.accelerator_count})}, " if node.accelerator else ""
+    return f"{node.name} ({accelerators}{node.cpus:g} CPUs, {node.memory:g} GiB)"
+
+
+def _there_is(names: Iterable[str]) -> str:
+    return f", there is: {_list(sorted(set(names)), SHOWN)}"
 
 
 def _list(names: Iterable[str], most: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -47,6 +48,7 @@ with workflow.unsafe.imports_passed_through():
         Submission,
     )
     from skyflow.models.stage import Stage
+    from skyflow.models.support import check_launchable
     from skyflow.models.task import Task
     from skyflow.workflows.call import call, pauses, raise_if_cancelled, signal, wait_for
     from skyflow.workflows.provision import Provision, make_plan
@@ -78,6 +80,8 @@ class LaunchWorkflow:
         self.me = workflow.info().workflow_id
         self.request = LaunchRequest.parse(request)
         self.task = Task.from_yaml_config(self.request.task)
+        if not self.request.dryrun:
+            check_launchable(self.task)
         self.stages = self._stages()
         self.cluster = check_cluster_name(self.request.cluster or f"sky-{workflow.uuid4().hex[:4]}")
         self.progressed.cluster = self.cluster
@@ -116,8 +120,11 @@ class LaunchWorkflow:
 
     async def _launch(self) -> LaunchResult:
         if self.request.dryrun:
-            plan = await make_plan(self.task, self.progressed)
-            return LaunchResult(cluster=self.cluster, plan=plan)
+            plan = await make_plan(self.task, self.progressed, self.request.clouds)
+            num_offers = self.progressed.num_offers
+            return LaunchResult(
+                cluster=self.cluster, plan=plan.offers, num_offers=num_offers, explanation=plan.explanation
+            )
         if self.request.resumed is None:
             await self._reserve()
         if not self.reservation.nodes:
@@ -177,8 +184,8 @@ class LaunchWorkflow:
 
     async def _provision(self) -> None:
         """Until there are nodes. Between two rounds, this may begin a new history."""
-        plan = await make_plan(self.task, self.progressed)
-        self.provision = Provision(self.cluster, self.me, self.reservation, self.task.num_nodes, self.progressed)
+        plan = await make_plan(self.task, self.progressed, self.request.clouds)
+        self.provision = Provision(self.cluster, self.me, self.reservation, self.task, self.request, self.progressed)
         if resumed := self.request.resumed:
             self.provision.tried, self.provision.pause = resumed.tried, resumed.pause
         with self._stage(Stage.PROVISION):
@@ -191,7 +198,7 @@ class LaunchWorkflow:
                 await workflow.sleep(timedelta(seconds=pause), summary="until all places are tried again")
                 self.progressed.waiting_for = ""
                 self._begin_anew_if_long()
-                plan = await make_plan(self.task, self.progressed)
+                plan = await make_plan(self.task, self.progressed, self.request.clouds)
             self.nodes, self.offer = found
 
     def _begin_anew_if_long(self) -> None:
@@ -215,7 +222,8 @@ class LaunchWorkflow:
                 "Use another cluster name, or take this one down first."
             )
         assert self.offer is not None
-        if Stage.PROVISION in self.stages and not self.task.resources.less_demanding_than(self.offer.model_dump()):
+        has = self.offer.model_dump()
+        if Stage.PROVISION in self.stages and not any(one.less_demanding_than(has) for one in self.task.resources):
             have = (
                 f"{self.offer.place} {self.offer.instance_type} ({self.offer.cpus:g} CPUs, {self.offer.memory:g} GiB)"
             )
@@ -254,6 +262,7 @@ class LaunchWorkflow:
                         envs=self.task.envs,
                         task_id=self._task_id(),
                         user=self.request.user,
+                        num_gpus=self._num_gpus(),
                     ),
                     f"SETUP · node {node.rank}",
                     kind="watch",
@@ -265,7 +274,7 @@ class LaunchWorkflow:
 
     async def _pre_exec(self) -> None:
         """The user's idle rule takes the place of the safety rule."""
-        minutes = self.request.idle_minutes_to_autostop
+        minutes = self._idle_minutes()
         if minutes is None and self.request.down:
             minutes = 0  # from now on, so that it holds whatever becomes of this workflow
         with self._stage(Stage.PRE_EXEC):
@@ -292,6 +301,7 @@ class LaunchWorkflow:
             envs=self.task.envs,
             task_id=self._task_id(),
             user=self.request.user,
+            num_gpus=self._num_gpus(),
         )
         submission = Submission(workflow_id=self.me, job_id=job_id, spec="")
         await call(
@@ -317,7 +327,7 @@ class LaunchWorkflow:
 
     async def _down(self, result: LaunchResult) -> None:
         """Gives the cluster back. With `down`, it goes as soon as it is idle, and the launch waits for that."""
-        if not self.request.down or self.request.idle_minutes_to_autostop is not None:
+        if not self.request.down or self._idle_minutes() is not None:
             await self._release(Release(workflow_id=self.me))
             return
         with self._stage(Stage.DOWN):
@@ -427,11 +437,24 @@ class LaunchWorkflow:
                 "in `file_mounts` (skyflow's clients take them by themselves)."
             )
 
+    def _idle_minutes(self) -> int | None:
+        """What the request says counts more than what the task says."""
+        autostop = self.task.resources[0].autostop
+        if self.request.idle_minutes_to_autostop is not None or autostop is None:
+            return self.request.idle_minutes_to_autostop
+        return autostop.idle_minutes if autostop.enabled else -1
+
     def _runs_setup(self) -> bool:
         return bool(self.task.setup) and Stage.SETUP in self.stages and not self.request.no_setup
 
     def _host(self) -> str | None:
         return self.offer.host if self.offer else None
+
+    def _num_gpus(self) -> int:
+        """Of the task, not of the node, which may have more; a part of one is one (PARITY §4.1)."""
+        offered = self.offer.accelerators if self.offer else {}
+        wanted = [pair for one in self.task.resources for pair in (one.accelerators or {}).items()]
+        return max((math.ceil(count) for name, count in wanted if count <= offered.get(name, 0)), default=0)
 
     def _task_id(self) -> str:
         started = workflow.info().start_time

@@ -12,29 +12,27 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.errors import ProvisionError, SkyflowError
     from skyflow.models.calls import CloudCalls, ClusterCalls, NodesCall, PlanCalls
     from skyflow.models.failover import TRIES_PER_OFFER, Failover, infeasible
-    from skyflow.models.launch import KEPT_ATTEMPTS, Attempt, LaunchProgress, StageProgress, describe
+    from skyflow.models.launch import KEPT_ATTEMPTS, Attempt, LaunchProgress, LaunchRequest, StageProgress, describe
     from skyflow.models.node import GangRef, GangRequest, Node, Offer
     from skyflow.models.operation import NodesReport, Reservation
-    from skyflow.models.plan import PlanRequest, ResourcesRequest
+    from skyflow.models.plan import Plan
+    from skyflow.models.planning import plan_request
     from skyflow.models.stage import Stage
     from skyflow.models.task import Task
     from skyflow.workflows.call import call, raise_if_cancelled, to_the_end
 
 
-async def make_plan(task: Task, progress: LaunchProgress) -> list[Offer]:
-    """OPTIMIZE: every feasible offer, best first. Raises ResourcesUnavailableError without history if there is none."""
+async def make_plan(task: Task, progress: LaunchProgress, clouds: list[str] | None) -> Plan:
+    """OPTIMIZE: feasible offers, best first. Raises ResourcesUnavailableError without history if there is none."""
     stage = StageProgress(name=Stage.OPTIMIZE.name, started=workflow.now().timestamp())
     if not progress.stages:  # a launch that waits for nodes plans again before each round
         progress.stages.append(stage)
-    request = PlanRequest(
-        resources=[ResourcesRequest.model_validate(task.resources.to_request())], num_nodes=task.num_nodes
-    )
-    plan = await call(PlanCalls.rank_offers, request, "OPTIMIZE · rank the offers")
+    plan = await call(PlanCalls.rank_offers, plan_request(task, clouds), "OPTIMIZE · rank the offers")
     if not plan.offers:
-        raise infeasible(plan.ruled_out)
+        raise infeasible(plan.explanation)
     stage.ended = workflow.now().timestamp()
-    progress.plan, progress.num_offers = plan.offers[:5], len(plan.offers)
-    return plan.offers
+    progress.plan, progress.num_offers = plan.offers[:5], max(plan.num_offers, len(plan.offers))
+    return plan
 
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
@@ -49,21 +47,46 @@ class Provision:
     """
 
     def __init__(
-        self, cluster: str, launch_id: str, held: Reservation, num_nodes: int, progress: LaunchProgress
+        self,
+        cluster: str,
+        launch_id: str,
+        held: Reservation,
+        task: Task,
+        request: LaunchRequest,
+        progress: LaunchProgress,
     ) -> None:
         self.cluster = cluster
         self.launch_id = launch_id
         self.held = held
-        self.num_nodes = num_nodes
+        self.task = task
+        self.clouds = request.clouds
         self.progress = progress
         self.tried = 0
         self.pause = 0.0
         self.may_have_left_nodes = False
 
-    async def run(self, offers: list[Offer]) -> tuple[list[Node], Offer] | None:
-        """Tries one offer after the other. None if all have failed."""
-        failover = Failover(offers)
-        first, self.tried = self.tried, self.tried + len(offers)
+    async def run(self, plan: Plan) -> tuple[list[Node], Offer] | None:
+        """Tries one offer after the other, and asks for more when all that were told have failed. None if all have."""
+        failover = Failover(plan.offers)
+        first, self.tried = self.tried, self.tried + len(plan.offers)
+        told = len(plan.offers)
+        while (found := await self._walk(failover, first)) is None and told < plan.num_offers:
+            more = await self._next_page(failover)
+            if not more.offers:
+                break
+            failover.offers += more.offers
+            self.tried += len(more.offers)
+            told = len(failover.offers)
+        return found
+
+    async def _next_page(self, failover: Failover) -> Plan:
+        """The offers after those that were tried. Without whole regions and clouds that are out of the question."""
+        request = plan_request(self.task, self.clouds)
+        request.after = failover.offers[-1]
+        request.blocked += [rule for rule in failover.ruled_out if rule.zone is None]
+        return await call(PlanCalls.rank_offers, request, "PROVISION · the next offers")
+
+    async def _walk(self, failover: Failover, first: int) -> tuple[list[Node], Offer] | None:
         for index, offer in failover.candidates():
             try:
                 self.may_have_left_nodes = True
@@ -118,12 +141,12 @@ class Provision:
             launch_id=self.launch_id,
             offer=offer,
             offer_index=index,
-            num_nodes=self.num_nodes,
+            num_nodes=self.task.num_nodes,
         )
         return await call(
             CloudCalls.create_nodes,
             request,
-            f"PROVISION · {self.num_nodes} × {offer.instance_type} in {offer.place}",
+            f"PROVISION · {self.task.num_nodes} × {offer.instance_type} in {offer.place}",
             kind="cloud",
             host=offer.host,
         )

@@ -16,7 +16,9 @@ from skyflow.clouds.local.host_client import ask
 from skyflow.clouds.local.lab import Capacity, LabConfig, SlowStart, Stockout
 from skyflow.errors import Scope
 from skyflow.models.node import GangRef, GangRequest, Node, Offer
+from skyflow.models.plan import PlanRequest, ResourcesRequest
 from skyflow.nodes.connection import Completed, Connection
+from skyflow.optimizer.ranking import rank
 from skyflow.settings import Settings
 
 
@@ -40,7 +42,8 @@ class LocalLab:
 
     def offers(self) -> list[Offer]:
         """At least two places for the same node, best first."""
-        return [o for o in self.cloud.offers() if o.instance_type == "local-1x2" and not o.use_spot]
+        request = PlanRequest(resources=[ResourcesRequest(instance_type="local-1x2")])
+        return rank(request, [self.cloud.catalog()]).offers
 
     def stock_out(self, offer: Offer, count: int | None = None, scope: Scope | None = None) -> None:
         self._change(stockouts=[Stockout(zone=offer.zone, count=count, scope=scope)])

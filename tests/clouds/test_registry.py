@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from skyflow import clouds
 from skyflow.clouds.local.lab import LabConfig
@@ -79,13 +80,32 @@ def test_a_laboratory_is_written_and_read_back(tmp_path: Path) -> None:
     )
     lab.save(tmp_path / "config.yaml")
     assert LabConfig.load(tmp_path / "config.yaml") == lab
-    assert [(row.region, row.zone, row.instance_type) for row in lab.rows()] == [
-        ("east", "east-1", "big"), ("west", "west-1", "big"), ("west", "west-2", "big"),
-    ]  # fmt: skip
+    assert [(one.region, one.zones, one.type.name) for one in lab.listings()] == [
+        ("east", ("east-1",), "big"),
+        ("west", ("west-1", "west-2"), "big"),
+    ]
+
+
+def test_a_laboratory_has_accelerators_in_name_only() -> None:
+    lab = LabConfig.model_validate({"instance_types": [{"name": "g", "cpus": 8, "memory": 9, "accelerators": "a100:8"}]})
+    (node,) = {one.type for one in lab.listings()}
+    assert (node.accelerator, node.accelerator_count) == ("A100", 8)
+    for wrong in ("A100:x", "80GB"):
+        with pytest.raises(ValidationError, match="accelerators"):
+            LabConfig.model_validate({"instance_types": [{"name": "g", "cpus": 8, "memory": 9, "accelerators": wrong}]})
 
 
 def test_the_default_laboratory_has_a_choice_of_sizes_in_two_zones() -> None:
-    rows = LabConfig().rows()
-    assert {row.zone for row in rows} == {"local-a", "local-b"}
-    assert {1, 2, 4, 8} <= {row.cpus for row in rows}
-    assert {2, 4, 8, 16, 32, 64} <= {row.memory for row in rows}
+    found = LabConfig().listings()
+    assert {zone for one in found for zone in one.zones} == {"local-a", "local-b"}
+    assert {1, 2, 4, 8} <= {one.type.cpus for one in found}
+    assert {2, 4, 8, 16, 32, 64} <= {one.type.memory for one in found}
+
+
+async def test_clouds_of_which_only_the_prices_are_known_say_so(settings: Settings) -> None:
+    access = await clouds.access(settings)
+    assert sorted(access) == ["aws", "gcp", "local"]
+    assert not access["aws"].enabled and "cannot make nodes there yet" in access["aws"].reason
+    assert access["local"].capabilities == ("spot", "ports")
+    enabled = await clouds.enabled(settings)
+    assert [catalog.cloud for catalog in clouds.other_catalogs(settings, enabled)] == ["aws", "gcp"]

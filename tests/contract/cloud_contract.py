@@ -7,6 +7,7 @@ import pytest
 
 from skyflow.clouds.protocol import Cloud
 from skyflow.errors import ProvisionError, Scope
+from skyflow.models.feature import CloudFeature
 from skyflow.models.node import GangRef, GangRequest, Node, Offer
 from skyflow.nodes.connection import Completed
 
@@ -45,11 +46,14 @@ class CloudContract:
         access = await world.cloud.check()
         assert access.enabled and access.identity and not access.reason
 
-    def test_offers_carry_the_cloud_and_its_host(self, world: World) -> None:
-        for offer in world.cloud.offers():
-            assert offer.cloud == world.cloud.name
-            assert offer.host == world.cloud.host
-            assert (offer.host is not None) == world.cloud.capabilities.host_bound
+    def test_the_catalog_carries_the_cloud_and_its_host(self, world: World) -> None:
+        catalog = world.cloud.catalog()
+        assert catalog.cloud == world.cloud.name
+        assert catalog.host == world.cloud.host
+        assert (catalog.host is not None) == world.cloud.capabilities.host_bound
+        assert catalog.lacks <= set(CloudFeature.__members__)
+        assert ("SPOT_INSTANCE" in catalog.lacks) != world.cloud.capabilities.spot
+        assert ("OPEN_PORTS" in catalog.lacks) != world.cloud.capabilities.ports
 
     async def test_nodes_are_reached_over_ssh_with_the_reported_key(self, world: World) -> None:
         nodes = await world.cloud.create_nodes(world.request(num_nodes=2))

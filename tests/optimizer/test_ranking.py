@@ -1,42 +1,83 @@
-"""The plain ranking against brute force, and what it says when nothing fits."""
+"""The plan of one task against brute force, its pages, and what it says of why and why not."""
+
+from __future__ import annotations
+
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skyflow.catalog.table import Catalog, InstanceType, Listing
 from skyflow.errors import InvalidTaskError
 from skyflow.models.node import Offer
-from skyflow.models.plan import PlanRequest, ResourcesRequest
-from skyflow.optimizer import rank
+from skyflow.models.plan import PlanRequest, ResourcesRequest, RuledOut
+from skyflow.optimizer.funnel import Candidate
+from skyflow.optimizer.ranking import best_by_region, rank
 
 AMOUNTS = [1, 2, 4, 8]
+PRICES = [0, 0.5, 1]
+NODES = [
+    InstanceType(name, cpus, memory, arch, accelerator, count)
+    for name, cpus, memory, arch, accelerator, count in [
+        ("small", 1, 2, "x86_64", None, 0),
+        ("middle", 2, 8, "x86_64", None, 0),
+        ("large", 8, 8, "x86_64", None, 0),
+        ("arm", 8, 4, "arm64", None, 0),
+        ("gpu", 4, 8, "x86_64", "T4", 1),
+        ("gpus", 8, 8, "x86_64", "T4", 2),
+        ("other", 8, 8, "x86_64", "A100", 1),
+    ]
+]
 
-offer = st.builds(
-    Offer,
-    cloud=st.sampled_from(["here", "there"]),
+listing = st.builds(
+    Listing,
+    type=st.sampled_from(NODES),
     region=st.sampled_from(["east", "west"]),
-    zone=st.sampled_from(["a", "b"]),
-    instance_type=st.sampled_from(["small", "large"]),
-    cpus=st.sampled_from(AMOUNTS),
-    memory=st.sampled_from(AMOUNTS),
-    price=st.sampled_from([0, 0.5, 1]),
-    use_spot=st.booleans(),
-    host=st.sampled_from([None, None, "laptop"]),
+    zones=st.sampled_from([("a",), ("b",), ("a", "b")]),
+    price=st.sampled_from([None, *PRICES]),
+    spot_price=st.sampled_from([None, *PRICES]),
 )
+catalog = st.builds(
+    Catalog,
+    cloud=st.sampled_from(["here", "there"]),
+    listings=st.lists(listing, max_size=8, unique_by=lambda one: (one.type.name, one.region)),
+    host=st.sampled_from([None, None, "laptop"]),
+    zone_names=st.sampled_from([{}, {"a": "east-1a"}]),
+    lacks=st.sampled_from([frozenset(), frozenset({"OPEN_PORTS"})]),
+    largest_disk=st.sampled_from([None, 100]),
+)
+catalogs = st.lists(catalog, max_size=2, unique_by=lambda one: one.cloud)
 amount = st.none() | st.builds("{}{}".format, st.sampled_from(AMOUNTS), st.sampled_from(["", "+"]))
 wish = st.builds(
     ResourcesRequest,
-    cloud=st.sampled_from([None, "here", "there"]),
+    cloud=st.sampled_from([None, None, "here", "there"]),
     region=st.sampled_from([None, None, "east", "west"]),
-    zone=st.sampled_from([None, None, "a", "b"]),
-    instance_type=st.sampled_from([None, None, "small"]),
+    zone=st.sampled_from([None, None, "a", "b", "east-1a"]),
+    instance_type=st.sampled_from([None, None, "small", "gpu", "arm"]),
     cpus=amount,
-    memory=amount,
+    memory=amount | st.sampled_from(["1x", "1x+"]),
+    accelerators=st.sampled_from([{}, {}, {"T4": 1}, {"T4": 1.5}, {"T4": 2, "A100": 1}, {"A100": 0.5}]),
     use_spot=st.booleans(),
+    max_hourly_cost=st.sampled_from([None, None, 0.9, 1.8]),
+    arch=st.sampled_from([None, None, "arm64", "x86_64"]),
+    disk_size=st.sampled_from([None, None, 50, 500]),
+    features=st.sampled_from([[], [], ["OPEN_PORTS"]]),
 )
-blocked = st.tuples(st.sampled_from(["here", "there"]), st.sampled_from([None, "east"]), st.sampled_from([None, "a"]))
+blocked = st.builds(
+    RuledOut,
+    cloud=st.sampled_from([None, "here"]),
+    region=st.sampled_from([None, "east"]),
+    zone=st.sampled_from(["a", "b"]),
+    use_spot=st.sampled_from([None, True]),
+)
 request = st.builds(
-    PlanRequest, resources=st.lists(wish, min_size=1, max_size=3), blocked=st.lists(blocked, max_size=2)
+    PlanRequest,
+    resources=st.lists(wish, min_size=1, max_size=3),
+    ordered=st.booleans(),
+    num_nodes=st.integers(1, 2),
+    blocked=st.lists(blocked, max_size=2),
+    clouds=st.sampled_from([None, None, ["here"]]),
 )
 
 
@@ -46,85 +87,181 @@ def is_enough(text: str | None, has: float) -> bool:
     return has >= int(text[:-1]) if text.endswith("+") else has == int(text)
 
 
-def is_feasible(wanted: ResourcesRequest, offer: Offer, plan: PlanRequest, only_hosts: bool) -> bool:
+def is_feasible(wanted: ResourcesRequest, offer: Candidate, plan: PlanRequest, only_hosts: bool) -> bool:
     """The rules once more, as plainly as can be."""
-    if wanted.cloud not in (None, offer.cloud) or wanted.region not in (None, offer.region):
+    there, node, place = offer.catalog, offer.listing.type, offer.listing
+    if plan.clouds is not None and there.cloud not in plan.clouds:
         return False
-    if wanted.zone not in (None, offer.zone) or wanted.instance_type not in (None, offer.instance_type):
+    if wanted.cloud not in (None, there.cloud) or wanted.region not in (None, place.region):
         return False
-    if wanted.cloud is None and offer.host is not None and not only_hosts:
+    if wanted.zone not in (None, offer.zone, there.zone_names.get(offer.zone)):
         return False
-    for cloud, region, zone in plan.blocked:
-        if cloud == offer.cloud and region in (None, offer.region) and zone in (None, offer.zone):
+    if wanted.instance_type not in (None, node.name) or wanted.use_spot != offer.use_spot:
+        return False
+    if wanted.cloud is None and there.host is not None and not only_hosts:
+        return False
+    if set(wanted.features) & there.lacks or (wanted.disk_size or 0) > (there.largest_disk or math.inf):
+        return False
+    if wanted.accelerators:
+        count = wanted.accelerators.get(node.accelerator or "")
+        if count is None or node.accelerator_count not in (count, math.ceil(count)):
             return False
-    enough = is_enough(wanted.cpus, offer.cpus) and is_enough(wanted.memory, offer.memory)
-    return enough and wanted.use_spot == offer.use_spot
+    elif wanted.instance_type is None and node.accelerator is not None:
+        return False
+    arch = wanted.arch or (None if wanted.instance_type else "x86_64")
+    if arch not in (None, node.arch):
+        return False
+    if wanted.memory in ("1x", "1x+"):
+        fits = node.memory >= node.cpus if wanted.memory.endswith("+") else node.memory == node.cpus
+    else:
+        fits = is_enough(wanted.memory, node.memory)
+    if wanted.cpus is wanted.memory is wanted.instance_type is None and there.host is None:
+        fits = node.cpus >= (8 if node.accelerator is None else 4 * node.accelerator_count)
+    if not (fits and is_enough(wanted.cpus, node.cpus)):
+        return False
+    if wanted.max_hourly_cost is not None and offer.price * plan.num_nodes > wanted.max_hourly_cost:
+        return False
+    return not any(rule.covers(offer.offer()) for rule in plan.blocked)
+
+
+def everything(there: list[Catalog]) -> list[Candidate]:
+    return [
+        Candidate(one, place, zone, spot, price)
+        for one in there
+        for place in one.listings
+        for spot, price in ((False, place.price), (True, place.spot_price))
+        if price is not None
+        for zone in place.zones
+    ]
 
 
 def key(offer: Offer) -> str:
-    return offer.model_dump_json()
+    return offer.model_copy(update={"choice": 0}).model_dump_json()
 
 
-@given(request, st.lists(offer, max_size=12))
-def test_the_plan_is_what_brute_force_finds(plan: PlanRequest, offers: list[Offer]) -> None:
-    only_hosts = all(offer.host for offer in offers)
-    feasible = [o for o in offers if any(is_feasible(wanted, o, plan, only_hosts) for wanted in plan.resources)]
-    found = rank(plan, offers)
-    assert sorted(map(key, found.offers)) == sorted(map(key, feasible))
+@given(request, catalogs)
+def test_the_plan_is_what_brute_force_finds(plan: PlanRequest, there: list[Catalog]) -> None:
+    counted = [one for one in there if plan.clouds is None or one.cloud in plan.clouds]
+    only_hosts = all(one.host for one in counted)
+    first = {
+        key(offer.offer()): min(fitting)
+        for offer in everything(there)
+        if (fitting := [i for i, w in enumerate(plan.resources) if is_feasible(w, offer, plan, only_hosts)])
+    }
+    found = rank(plan, there)
+    assert {key(offer): offer.choice for offer in found.offers} == first
+    assert found.num_offers == len(found.offers) == len(first)
     for better, worse in zip(found.offers, found.offers[1:], strict=False):
-        assert (better.price, better.cpus, better.memory) <= (worse.price, worse.cpus, worse.memory)
-    assert bool(found.ruled_out) == (bool(offers) and not feasible)
-    assert len(found.ruled_out) in (0, len(plan.resources))
+        preference = (better.choice, worse.choice) if plan.ordered else (0, 0)
+        assert (preference[0], better.price, better.cpus) <= (preference[1], worse.price, worse.cpus)
+    why = found.explanation
+    assert bool(why.chosen) == bool(first)
+    if not first and any(one.listings for one in counted):
+        assert len(why.ruled_out) == len(plan.resources)
 
 
-@given(request, st.lists(offer, max_size=8).flatmap(lambda o: st.tuples(st.just(o), st.permutations(o))))
-def test_the_order_of_the_offers_does_not_matter(plan: PlanRequest, offers: tuple[list[Offer], list[Offer]]) -> None:
-    one, other = (rank(plan, some) for some in offers)
-    assert one == other
+@given(request, catalogs, st.integers(1, 5))
+def test_pages_together_are_the_plan(plan: PlanRequest, there: list[Catalog], limit: int) -> None:
+    whole = rank(plan, there).offers
+    told: list[Offer] = []
+    page = rank(plan.model_copy(update={"limit": limit}), there).offers
+    while page:
+        assert len(page) <= limit
+        told += page
+        page = rank(plan.model_copy(update={"limit": limit, "after": told[-1]}), there).offers
+    assert told == whole
 
 
-def size(name: str, cpus: float, **change: object) -> Offer:
-    offer = Offer(cloud="here", region="east", zone="a", instance_type=name, cpus=cpus, memory=cpus * 4, price=0)
-    return offer.model_copy(update=change)
+@given(request, catalogs)
+def test_the_best_of_each_region(plan: PlanRequest, there: list[Catalog]) -> None:
+    whole = rank(plan, there).offers
+    if plan.ordered and whole:
+        whole = [offer for offer in whole if offer.choice == whole[0].choice]
+    expected: dict[tuple[str, str], Offer] = {}
+    for offer in whole:
+        expected.setdefault((offer.cloud, offer.region), offer)
+    assert best_by_region(plan, there).offers == list(expected.values())
 
 
-def explain(offers: list[Offer], **wanted: object) -> str:
-    (words,) = rank(PlanRequest(resources=[ResourcesRequest(**wanted)]), offers).ruled_out
+@given(request, catalogs.flatmap(lambda found: st.tuples(st.just(found), st.permutations(found))))
+def test_the_order_of_the_catalogs_does_not_matter(plan: PlanRequest, there: tuple[list[Catalog], ...]) -> None:
+    one, other = (rank(plan, some) for some in there)
+    assert one.offers == other.offers
+
+
+def test_the_fastest_and_the_cheapest_of_a_task_with_an_estimate() -> None:
+    slow, fast = InstanceType("slow", 8, 8), InstanceType("fast", 16, 16)
+    there = [Catalog("here", [Listing(slow, "east", ("a",), 1, None), Listing(fast, "east", ("a",), 3, None)])]
+
+    def hours(candidate: Candidate) -> float:
+        return 10 if candidate.listing.type is slow else 2
+
+    assert [o.instance_type for o in rank(PlanRequest(), there).offers] == ["slow", "fast"]
+    assert [o.instance_type for o in rank(PlanRequest(), there, "cost", hours).offers] == ["fast", "slow"]
+    fastest = rank(PlanRequest(), there, "time", hours)
+    assert fastest.offers[0].instance_type == "fast" and "fastest" in fastest.explanation.chosen
+
+
+def size(name: str, cpus: float, region: str = "east", price: float | None = 1, **node: object) -> Listing:
+    return Listing(InstanceType(name, cpus, cpus * 4, **node), region, ("a",), price, None)  # type: ignore[arg-type]
+
+
+HERE = Catalog("here", [size("small", 2), size("middle", 4), size("large", 8), size("huge", 16)])
+THERE = Catalog("there", [size("other", 4), size("v100", 8, "west", 5, accelerator="V100", accelerator_count=4)])
+
+
+def explain(*there: Catalog, **wanted: object) -> str:
+    (words,) = rank(PlanRequest(resources=[ResourcesRequest(**wanted)]), there or (HERE, THERE)).explanation.ruled_out
     return words
 
 
-def test_no_constraint_gives_the_smallest() -> None:
-    offers = [size("c", 4), size("b", 2), size("a", 8)]
-    assert [o.instance_type for o in rank(PlanRequest(), offers).offers] == ["b", "c", "a"]
-
-
 def test_a_laptop_is_chosen_only_by_name_or_if_there_is_nothing_else() -> None:
-    laptop, cloud = size("a", 2, cloud="local", host="laptop"), size("b", 2, price=9)
-    assert rank(PlanRequest(), [laptop, cloud]).offers == [cloud]
-    assert rank(PlanRequest(), [laptop]).offers == [laptop]
+    laptop = Catalog("local", [size("small", 2, price=0)], host="laptop")
+    assert {offer.cloud for offer in rank(PlanRequest(), [laptop, HERE]).offers} == {"here"}
+    assert {offer.cloud for offer in rank(PlanRequest(), [laptop]).offers} == {"local"}
     by_name = PlanRequest(resources=[ResourcesRequest(cloud="local")])
-    assert rank(by_name, [laptop, cloud]).offers == [laptop]
+    assert {offer.cloud for offer in rank(by_name, [laptop, HERE]).offers} == {"local"}
 
 
 def test_what_rules_everything_out_is_said_with_what_there_is_instead() -> None:
-    offers = [size("small", 2), size("middle", 4), size("large", 8), size("huge", 16), size("other", 4, cloud="there")]
-    assert explain(offers, cloud="mars") == "nothing has cloud mars, there is: here, there"
-    assert explain(offers, cloud="here", cpus="9") == (
-        "nothing has cpus 9 (cloud here, on-demand nodes), nearest: large (8 CPUs, 32 GiB), "
-        "middle (4 CPUs, 16 GiB), small (2 CPUs, 8 GiB), …"
+    assert explain(cloud="mars") == "nothing has cloud mars, there is: here, there"
+    assert explain(cloud="here", cpus="9") == (
+        "nothing has 9 CPUs (cloud here), nearest: large (8 CPUs, 32 GiB), middle (4 CPUs, 16 GiB), "
+        "small (2 CPUs, 8 GiB)"
     )
-    assert "memory 1000+" in explain(offers, cpus="4+", memory="1000+")
-    assert "huge (16 CPUs, 64 GiB)" in explain(offers, cpus="4+", memory="1000+")
-    assert explain(offers, cloud="here", use_spot=True) == "nothing has spot nodes (cloud here)"
-    blocked = PlanRequest(blocked=[("here", None, None), ("there", "east", None)])
-    (words,) = rank(blocked, offers).ruled_out
+    assert "1000+ GiB" in explain(cpus="4+", memory="1000+")
+    assert "huge (16 CPUs, 64 GiB)" in explain(cpus="4+", memory="1000+")
+    assert explain(cloud="here", use_spot=True) == "nothing has spot nodes (cloud here, enough CPUs by default)"
+    assert explain(accelerators={"V100": 3}) == "nothing has V100:3, there is: V100:4"
+    assert explain(accelerators={"V10": 4}) == "nothing has V10:4, there is: V100"
+    assert explain(cpus="4", region="north").endswith("there is: east")
+    assert explain(cpus="4", zone="z").endswith("there is: a")
+    assert explain(cpus="4", max_hourly_cost=0.5).endswith("cheapest: $1 (middle (4 CPUs, 16 GiB))")
+    assert explain(features=["IMAGE_ID"], cloud="x") == "nothing has cloud x, there is: here, there"
+    laptop = Catalog("local", [size("small", 2)], host="h", lacks=frozenset({"DOCKER_IMAGE"}))
+    assert explain(laptop, features=["DOCKER_IMAGE"]) == "nothing has Docker images (image_id: docker:…)"
+    blocked = PlanRequest(blocked=[RuledOut(cloud="here"), RuledOut(cloud="there", region="east")])
+    (words,) = rank(blocked, [HERE, THERE]).explanation.ruled_out
     assert words.startswith("nothing has a place that is not blocked (")
 
 
+def test_a_plan_names_other_kinds_and_what_it_ruled_out() -> None:
+    found = rank(PlanRequest(resources=[ResourcesRequest(cpus="4+")]), [HERE, THERE])
+    assert (found.offers[0].instance_type, found.explanation.chosen) == ("middle", "the cheapest of 4 feasible offers")
+    assert [offer.instance_type for offer in found.explanation.next] == ["other", "large", "huge"]
+    assert found.explanation.ruled_out == ["no accelerator: 1", "4+ CPUs: 1"]
+
+
+def test_nearest_offers_are_of_the_family_that_was_asked_for() -> None:
+    there = Catalog("aws", [size("p4d.24xlarge", 96), size("p3.2xlarge", 8), size("t3.nano", 2)])
+    found = rank(PlanRequest(resources=[ResourcesRequest(instance_type="p4d.2xlarge")]), [there])
+    assert [offer.instance_type for offer in found.explanation.nearest] == ["p4d.24xlarge"]
+
+
 def test_without_offers_there_is_nothing_to_explain() -> None:
-    assert rank(PlanRequest(), []).ruled_out == []
+    assert rank(PlanRequest(), []).explanation.ruled_out == []
 
 
 def test_an_amount_that_is_none() -> None:
     with pytest.raises(InvalidTaskError, match="'lots'"):
-        rank(PlanRequest(resources=[ResourcesRequest(cpus="lots")]), [size("a", 1)])
+        rank(PlanRequest(resources=[ResourcesRequest(cpus="lots")]), [HERE])

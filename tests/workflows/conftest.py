@@ -39,7 +39,7 @@ from skyflow.models.job import RankEnd
 from skyflow.models.name import task_queue
 from skyflow.models.node import GangRef, GangRequest, Node, Offer
 from skyflow.models.operation import Expect, Place
-from skyflow.models.plan import Plan, PlanRequest
+from skyflow.models.plan import Explanation, Plan, PlanRequest
 from skyflow.settings import Settings
 from skyflow.worker.converter import data_converter
 from skyflow.worker.sandbox import WORKFLOWS, sandbox
@@ -61,13 +61,19 @@ class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
     ended: dict[tuple[str, int], int] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     tried: list[GangRequest] = field(default_factory=list)
+    asked: list[PlanRequest] = field(default_factory=list)
+    page: int = 100
+    """How many offers are told at once."""
     setup: Callable[[SetupRequest], None] = lambda request: None
     watched: bool = True
 
     @activity.defn
     async def rank_offers(self, request: PlanRequest) -> Plan:
         self.calls.append("rank_offers")
-        return Plan(offers=self.offers, ruled_out=[] if self.offers else ["nothing fits"])
+        self.asked.append(request)
+        first = 0 if request.after is None else self.offers.index(request.after) + 1
+        why = Explanation(ruled_out=[] if self.offers else ["nothing fits"])
+        return Plan(offers=self.offers[first:][: self.page], num_offers=len(self.offers), explanation=why)
 
     @activity.defn
     async def create_nodes(self, request: GangRequest) -> list[Node]:

@@ -7,19 +7,27 @@ import sys
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from skyflow import catalog
+from skyflow.catalog.table import Catalog
 from skyflow.clouds.local.folder import Folder, NodeRecord, NodeSpec
 from skyflow.clouds.local.host_client import ask
 from skyflow.clouds.local.lab import LabConfig
 from skyflow.clouds.protocol import Capabilities, CloudAccess
 from skyflow.errors import NodeUnreachableError, ProvisionError, UsageError
-from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, Offer
+from skyflow.models.feature import CloudFeature
+from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus
 from skyflow.settings import Settings, user_name
 
 LIST_SECONDS = 30.0
 CREATE_SECONDS = 60.0
 DELETE_SECONDS = 600.0
 """Homes may be large."""
+
+LACKS = frozenset(
+    feature.name
+    for feature in CloudFeature
+    if feature not in (CloudFeature.MULTI_NODE, CloudFeature.SPOT_INSTANCE, CloudFeature.OPEN_PORTS)
+)
+"""Nodes are processes of this machine: its disk, its network, its system."""
 
 
 class LocalCloud:
@@ -52,9 +60,10 @@ class LocalCloud:
         except UsageError as error:
             return CloudAccess(enabled=False, reason=str(error), advice="Correct that file.")
 
-    def offers(self) -> list[Offer]:
+    def catalog(self) -> Catalog:
         """See Cloud. Raises UsageError if the laboratory's file is wrong."""
-        return catalog.offers(self.name, LabConfig.load(self._folder.config).rows(), self.host)
+        listings = LabConfig.load(self._folder.config).listings()
+        return Catalog(cloud=self.name, listings=listings, host=self.host, lacks=LACKS)
 
     async def create_nodes(self, request: GangRequest) -> list[Node]:
         """See Cloud."""
@@ -62,7 +71,7 @@ class LocalCloud:
         if offer.host != self.host:
             raise ProvisionError(f"This is host {self.host}, not {offer.host}.", scope="cloud", code="OtherHost")
         lab = LabConfig.load(self._folder.config)
-        if not any(row.zone == offer.zone and row.instance_type == offer.instance_type for row in lab.rows()):
+        if not any(offer.zone in one.zones and one.type.name == offer.instance_type for one in lab.listings()):
             raise ProvisionError(
                 f"There is no {offer.instance_type} in zone {offer.zone} any more.", scope="zone", code="UnknownOffer"
             )

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from skyflow import catalog
-from skyflow.catalog import Row
+from skyflow.catalog import table
+from skyflow.catalog.table import Listing
 from skyflow.clouds.local.admission import Limit
 from skyflow.clouds.local.folder import write_atomically
 from skyflow.errors import Scope, UsageError
+from skyflow.models import accelerator
 from skyflow.models.node import Offer
 
 SMALLEST_HOST = 8
@@ -38,6 +40,20 @@ class InstanceType(_Part):
     """US dollars an hour, for the ranking; nobody is billed."""
     spot_price: float | None = Field(default=0, ge=0)
     """None: not to be had as spot."""
+    accelerators: str | None = None
+    """`A100:8`: a label too. There is nothing behind it, but a task that wants it is placed and told so."""
+
+    @field_validator("accelerators")
+    @classmethod
+    def _one_kind(cls, value: str | None) -> str | None:
+        if value is not None and len(accelerator.parse(value)) != 1:
+            raise ValueError("one kind of accelerator, such as A100:8")
+        return value
+
+    def node(self) -> table.InstanceType:
+        """The same as catalogs have it."""
+        [(name, count)] = accelerator.parse(self.accelerators)[0].items() if self.accelerators else [(None, 0)]
+        return table.InstanceType(self.name, self.cpus, self.memory, accelerator=name, accelerator_count=count)
 
 
 class Rule(_Part):
@@ -125,21 +141,13 @@ class LabConfig(_Part):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(path, yaml.safe_dump(self.model_dump(exclude_defaults=True), sort_keys=False))
 
-    def rows(self) -> list[Row]:
-        """Every instance type in every zone."""
+    def listings(self) -> list[Listing]:
+        """Every instance type in every region."""
+        nodes = [(one.node(), one) for one in self.effective_types()]
         return [
-            Row(
-                region=region,
-                zone=zone,
-                instance_type=one.name,
-                cpus=one.cpus,
-                memory=one.memory,
-                price=one.price,
-                spot_price=one.spot_price,
-            )
+            Listing(node, region, tuple(zones), one.price, one.spot_price)
             for region, zones in self.effective_regions().items()
-            for zone in zones
-            for one in self.effective_types()
+            for node, one in nodes
         ]
 
     def effective_regions(self) -> dict[str, list[str]]:
@@ -191,20 +199,19 @@ def checked(part: type[P], values: dict[str, Any]) -> P:
 
 
 def _catalog_regions() -> dict[str, list[str]]:
-    regions: dict[str, list[str]] = {}
-    for row in catalog.load("local"):
-        zones = regions.setdefault(row.region, [])
-        if row.zone not in zones:
-            zones.append(row.zone)
-    return regions
+    return {one.region: list(one.zones) for one in catalog.load("local").listings}
 
 
 def _catalog_types() -> list[InstanceType]:
     largest = max(SMALLEST_HOST, os.cpu_count() or 1)
     return [
         InstanceType(
-            name=row.instance_type, cpus=row.cpus, memory=row.memory, price=row.price, spot_price=row.spot_price
+            name=one.type.name,
+            cpus=one.type.cpus,
+            memory=one.type.memory,
+            price=one.price or 0,
+            spot_price=one.spot_price,
         )
-        for row in {row.instance_type: row for row in catalog.load("local")}.values()
-        if row.cpus <= largest
+        for one in catalog.load("local").listings
+        if one.type.cpus <= largest
     ]

@@ -1,0 +1,41 @@
+"""Graphs from documents: one task, a pipeline or a job group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from skyflow.errors import InvalidTaskError
+from skyflow.models.dag import Dag
+from skyflow.models.document import Document
+from skyflow.models.header import DagExecution, check_header, check_members, is_header
+from skyflow.models.task_source import read_task
+
+
+def read_dag(documents: Sequence[Document], overrides: Mapping[str, str] | None = None) -> Dag:
+    """The graph of a file.
+
+    Args:
+        documents: those that hold something. The first of several may be a header.
+        overrides: variables that replace those of every task (`--env`).
+
+    Raises:
+        InvalidTaskError: there is nothing, or something in it is wrong; names the line.
+    """
+    first, *rest = documents
+    header = None
+    if is_header(first.config) and (rest or "execution" in dict(first.config or {})):  # type: ignore[call-overload]
+        header = check_header(first, first.config)
+        if header.execution is DagExecution.PARALLEL:
+            check_members(first, header, rest)
+        elif not rest:
+            raise InvalidTaskError(f"{first.at()}The header of a pipeline is followed by tasks, and there is none.")
+        documents = rest
+    dag = Dag(header.name if header else None, header)
+    for document in documents:
+        dag.add(read_task(document, overrides))
+    if header is None or header.execution is DagExecution.SERIAL:
+        for parent, child in zip(dag.tasks, dag.tasks[1:], strict=False):
+            dag.add_edge(parent, child)
+    if header is None and len(dag) == 1:
+        dag.name = dag.tasks[0].name
+    return dag

@@ -1,0 +1,94 @@
+"""Where: clouds by name, and `infra`, which says cloud, region and zone in one word."""
+
+from __future__ import annotations
+
+import re
+
+from skyflow.errors import InvalidTaskError
+from skyflow.models.document import describe, show
+
+CLOUDS = (
+    "aws", "azure", "cudo", "do", "fluidstack", "gcp", "hyperbolic", "ibm", "kubernetes", "lambda", "local", "mithril",
+    "nebius", "oci", "paperspace", "primeintellect", "runpod", "scp", "seeweb", "shadeform", "slurm", "ssh", "vast",
+    "verda", "vsphere", "yotta",
+)  # fmt: skip
+"""Every name that a task may say: skyflow's own and those of SkyPilot. A plan tells which of them can be used."""
+
+ALIASES = {"k8s": "kubernetes", "google": "gcp", "amazon": "aws"}
+
+_OWN_GRAMMAR = ("kubernetes", "ssh", "slurm")
+"""Everything behind their name is one word: a context, a pool."""
+
+_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?")
+
+
+class CloudName(str):
+    """A cloud, by name. `skyflow.AWS()` and `"aws"` are the same."""
+
+    __slots__ = ()
+    NAME = ""
+
+    def __new__(cls) -> CloudName:
+        return super().__new__(cls, cls.NAME)
+
+    def __getnewargs__(self) -> tuple[()]:  # type: ignore[override]
+        return ()
+
+
+class AWS(CloudName):
+    NAME = "aws"
+
+
+class GCP(CloudName):
+    NAME = "gcp"
+
+
+class Local(CloudName):
+    NAME = "local"
+
+
+def check_cloud(value: object) -> str | None:
+    """A cloud's name, in small letters; None for `*`."""
+    if value == "*":
+        return None
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise InvalidTaskError(f"resources.cloud must be a name of the cloud's, found {describe(value)}.")
+    name = ALIASES.get(value.lower(), value.lower())
+    if name not in CLOUDS:
+        import difflib  # only here, as in Schema.unknown
+
+        close = difflib.get_close_matches(name, [*CLOUDS, *ALIASES], 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(CLOUDS)}."
+        raise InvalidTaskError(f"There is no cloud {show(value)}; {hint}")
+    return str(name)
+
+
+def check_place_name(field: str, value: object) -> str | None:
+    """The name of a region, zone or instance type; None for `*`."""
+    if value == "*" and field != "instance_type":
+        return None
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise InvalidTaskError(f"resources.{field} must be a name of the cloud's, found {describe(value)}.")
+    return value
+
+
+def check_infra(infra: object) -> tuple[str | None, str | None, str | None]:
+    """Cloud, region and zone of `cloud[/region[/zone]]`; None for `*` and for what is not said."""
+    form = f"resources.infra must be cloud[/region[/zone]], with * for any, found {describe(infra)}."
+    if not isinstance(infra, str):
+        raise InvalidTaskError(form)
+    parts = infra.strip().split("/")
+    if (cloud := ALIASES.get(parts[0].lower(), parts[0].lower())) in _OWN_GRAMMAR:
+        return cloud, "/".join(parts[1:]) or None, None
+    if len(parts) > 3 or not all(part == "*" or _NAME.fullmatch(part) for part in parts):
+        raise InvalidTaskError(form)
+    region, zone = ([None if part == "*" else part for part in parts[1:]] + [None, None])[:2]
+    return check_cloud(parts[0]), region, zone
+
+
+def show_infra(cloud: str | None, region: str | None, zone: str | None) -> str:
+    """The shortest `infra` that says the same; empty if everything is open."""
+    place = [cloud or "*", region or "*", zone or "*"]
+    while place and place[-1] == "*":
+        place.pop()
+    return "/".join(place)

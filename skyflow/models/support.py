@@ -1,0 +1,78 @@
+"""What of the task language this version carries out. The rest is accepted, held, and refused when it is launched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from skyflow.errors import InvalidTaskError, NotSupportedError
+from skyflow.models.mount import is_uri
+
+if TYPE_CHECKING:
+    from skyflow.models.resources import Resources
+    from skyflow.models.task import Task
+
+_NO_FIELD = {
+    "managed_secrets": "secrets that are kept elsewhere",
+    "service": "serving",
+    "pool": "pools of workers",
+    "config": "settings of clouds in a task",
+    "volumes": "volumes",
+    "event_callback": "callbacks",
+    "docker_image": "containers on this machine",
+    "storage_mounts": "buckets and their mounts",
+}
+"""Field of a task → what it needs that is not there yet."""
+
+_NO_RESOURCE = {
+    "hooks": "hooks",
+    "priority": "priorities of jobs",
+    "priority_class": "priorities of jobs",
+    "volumes": "volumes",
+    "local_disk": "fast disks of nodes",
+}
+"""The same for resources."""
+
+
+def check_launchable(task: Task) -> None:
+    """Whether a launch can do what the task says.
+
+    Raises:
+        InvalidTaskError: it is a task for a managed job (PARITY E08).
+        NotSupportedError: it needs something that this version does not have; names the field.
+    """
+    if task.need_spot_recovery:
+        raise InvalidTaskError(
+            "Spot recovery is specified in the task. To launch the managed spot job, please use: sky spot launch"
+            " (which this version does not have yet; without resources.job_recovery it is an ordinary launch)."
+        )
+    for field, what in _missing(task):
+        raise NotSupportedError(f"{field}: {what} are not supported by this version of skyflow yet; remove it.")
+
+
+def _missing(task: Task) -> Iterator[tuple[str, str]]:
+    if names := ", ".join(task.secrets):
+        yield f"secrets ({names})", "secrets, which would have to be sealed before they leave this machine,"
+    for field, what in _NO_FIELD.items():
+        if task.rare.get(field):
+            yield field, what
+    for target, source in (task.file_mounts or {}).items():
+        if is_uri(source):
+            yield f"file_mounts[{target!r}]", f"buckets and URLs ({source})"
+    for resources in task.resources:
+        yield from _missing_resources(resources)
+
+
+def _missing_resources(resources: Resources) -> Iterator[tuple[str, str]]:
+    for field, what in _NO_RESOURCE.items():
+        if getattr(resources, field) is not None:
+            yield f"resources.{field}", what
+    autostop = resources.autostop
+    if autostop is None or not autostop.enabled:
+        return
+    if not autostop.down:
+        yield "resources.autostop", "stopped clusters (down: true takes it down instead)"
+    if autostop.hook is not None:
+        yield "resources.autostop.hook", "hooks"
+    if autostop.wait_for not in (None, "jobs"):
+        yield "resources.autostop.wait_for", "idle rules that mind more than jobs"

@@ -1,0 +1,163 @@
+"""Tasks from documents: what a YAML file says, with the overrides of a caller, as a `Task`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from skyflow.errors import InvalidTaskError, SkyflowError, UsageError
+from skyflow.models.choice import read_choice
+from skyflow.models.document import Document, Schema, describe, show
+from skyflow.models.env import check_env, check_envs, substitute_deep
+from skyflow.models.field import check_name, check_num_nodes, check_setup, check_workdir
+from skyflow.models.mount import check_mounts, check_target
+from skyflow.models.rare import RARE, RareFields, check, fill_in
+from skyflow.models.resources import Resources
+from skyflow.models.task import FIELDS, Task
+
+INTERNAL = ("_metadata", "file_mounts_mapping", "volume_mounts", "storage_mounts", "experimental")
+"""Fields that SkyPilot writes for itself, or had once. They are not for users."""
+
+SCHEMA = Schema("task", "run: echo hello", FIELDS, INTERNAL)
+
+COMMAND_NAME = "sky-cmd"
+"""Name of a task that was given as a shell command."""
+
+
+def read_task(document: Document, overrides: Mapping[str, str] | None) -> Task:
+    """The task of a document.
+
+    Args:
+        document: what was read.
+        overrides: variables that replace those of the document (`--env`).
+
+    Raises:
+        InvalidTaskError: something in it is wrong; names the line.
+    """
+    if document.name and document.config in (None, {}, []):
+        raise InvalidTaskError(f"Task YAML {document.name!r} is empty or contains no task definition.")
+    given = document.fields(document.config, (), SCHEMA)
+    envs = _read_envs(document, given.get("envs"), check_envs(overrides))
+    secrets = check(document, "secrets", given["secrets"]) if "secrets" in given else None
+    known = envs if secrets is None else envs | secrets.reveal()
+    if "workdir" in given:
+        given["workdir"] = substitute_deep(given["workdir"], known)
+    checks = {
+        "name": check_name,
+        "setup": check_setup,
+        "run": _check_run,
+        "num_nodes": check_num_nodes,
+        "workdir": check_workdir,
+    }
+    fields: dict[str, Any] = {
+        field: document.check((field,), checker, given[field]) for field, checker in checks.items() if field in given
+    }
+    mounts, storage = _read_mounts(document, given.get("file_mounts"), known)
+    task = Task(
+        **fields,
+        envs=envs,
+        file_mounts=mounts,
+        resources=read_choice(document, given.get("resources"), ("resources",)),
+        blocked_resources=_read_blocked(document, given.get("blocked_resources")),
+    )
+    rare = {field: fill_in(field, given[field], known) for field in RARE if field in given}
+    task.rare = RareFields(document, rare | {"storage_mounts": storage or None})
+    return task
+
+
+def entrypoint(words: list[str], envs: Mapping[str, str] | None = None) -> Task:
+    """The task that the words of a command line mean: one task YAML, or a shell command.
+
+    Args:
+        words: a path that ends in .yaml or .yml, or is a file that holds a mapping; otherwise a command, whose words
+            are joined with spaces.
+        envs: variables that replace those of the task (`--env`).
+
+    Raises:
+        UsageError: there are no words.
+        InvalidTaskError: as `Task.from_yaml`.
+    """
+    path = yaml_path(words)
+    if path is not None:
+        return Task.from_yaml(path, envs)
+    return Task(COMMAND_NAME, run=" ".join(words).strip(), envs=check_envs(envs))
+
+
+def yaml_path(words: list[str]) -> str | None:
+    """The path of the task YAML that the words of a command line are, or None if they are a command."""
+    text = " ".join(words).strip()
+    if not text:
+        raise UsageError("Nothing to run: give a task YAML or a shell command.")
+    exists = os.path.isfile(os.path.expanduser(text))
+    if text.lower().endswith((".yaml", ".yml")):
+        return text if exists or len(text.split()) == 1 else None  # otherwise a command that ends so: cat task.yaml
+    return text if exists and _holds_mapping(text) else None
+
+
+def _holds_mapping(path: str) -> bool:
+    from skyflow.models import yaml_source  # as in Task.from_yaml
+
+    try:
+        return any(isinstance(document.config, Mapping) for document in yaml_source.read_documents(path))
+    except SkyflowError:  # a script or a program, so a command
+        return False
+
+
+def _check_run(run: object) -> str | None:
+    if run is not None and not isinstance(run, str):
+        raise InvalidTaskError(f"run must be a shell script (str). Got {type(run)}")
+    return run
+
+
+def _read_envs(document: Document, section: object, overrides: dict[str, str]) -> dict[str, str]:
+    """The `envs` of a document. One without a value must be among the overrides."""
+    if section is None:
+        return overrides
+    if not isinstance(section, Mapping):
+        raise InvalidTaskError(
+            f"{document.at(('envs',))}envs must be a mapping of names to values, found {describe(section)}."
+        )
+    checked = [
+        document.check(("envs", key), _check_pair, (key, overrides.get(key, value))) for key, value in section.items()
+    ]
+    return dict(checked) | overrides
+
+
+def _read_mounts(
+    document: Document, section: object, known: Mapping[str, str]
+) -> tuple[dict[str, str] | None, dict[str, Any]]:
+    """The `file_mounts` of a document, with the variables filled in: paths and URIs, and storage objects."""
+    if section is None:
+        return None, {}
+    if not isinstance(section, Mapping):
+        return document.check(("file_mounts",), check_mounts, section), {}
+    mounts: dict[str, str] = {}
+    storage: dict[str, Any] = {}
+    for key, value in section.items():
+        path = ("file_mounts", key)
+        target, source = substitute_deep(key, known), substitute_deep(value, known)
+        if target in mounts or target in storage:
+            raise InvalidTaskError(f"{document.at(path)}file_mounts: the destination {show(target)} is there twice.")
+        if isinstance(source, Mapping):
+            from skyflow.models.storage import check_storage  # rare
+
+            storage[document.check(path, check_target, target)] = check_storage(document, source, path)
+        else:
+            mounts |= document.check(path, check_mounts, {target: source})
+    return mounts or None, storage
+
+
+def _read_blocked(document: Document, section: object) -> list[Resources]:
+    if section is None:
+        return []
+    if not isinstance(section, list):
+        raise InvalidTaskError(
+            f"{document.at(('blocked_resources',))}blocked_resources must be a list of resources, "
+            f"found {describe(section)}."
+        )
+    return [Resources.from_document(document, one, ("blocked_resources", index)) for index, one in enumerate(section)]
+
+
+def _check_pair(pair: tuple[object, object]) -> tuple[str, str]:
+    return check_env(*pair)

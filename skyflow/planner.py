@@ -1,0 +1,189 @@
+"""Plans made on this machine: the catalogs that count here, and tasks on them. Asks no Temporal and no worker."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from skyflow import catalog, clouds
+from skyflow.catalog.table import Catalog
+from skyflow.errors import NoCloudAccessError
+from skyflow.models.dag import Dag, OptimizeTarget
+from skyflow.models.failover import infeasible
+from skyflow.models.node import Offer
+from skyflow.models.plan import Plan, PlanRequest
+from skyflow.models.planning import plan_request
+from skyflow.models.resources import Resources
+from skyflow.models.task import Task
+from skyflow.optimizer.funnel import Candidate
+from skyflow.optimizer.graph import GraphPlan, GraphTask, plan_graph
+from skyflow.optimizer.ranking import Target, best_by_region, rank
+from skyflow.settings import Settings
+
+BUCKET_CLOUDS = {"s3": "aws", "gs": "gcp"}
+"""Scheme of a bucket's URI → the cloud that it is in."""
+
+
+@dataclass(frozen=True)
+class Market:
+    """What a plan chooses from."""
+
+    catalogs: Sequence[Catalog]
+    """Of the clouds that can be used from here, or of those that were asked for."""
+    others: Sequence[Catalog]
+    """Of clouds that cannot be used from here, for what is to be had nowhere else."""
+
+
+async def market(settings: Settings, names: Iterable[str] | None = None) -> Market:
+    """The catalogs that count here.
+
+    Args:
+        settings: of this process.
+        names: these clouds, whether they can be used from here or not; None: those that can.
+
+    Raises:
+        NoCloudAccessError: there is no cloud to plan with.
+        NotSupportedError: there is no catalog of one of the names.
+    """
+    enabled = await clouds.enabled(settings)
+    allowed = settings.allowed_clouds
+    own = {cloud.name: cloud for cloud in enabled if allowed is None or cloud.name in allowed}
+    if names is not None:
+        return Market([own[n].catalog() if n in own else catalog.load(n, settings.home / "catalog") for n in names], [])
+    others = [other for other in clouds.other_catalogs(settings, enabled) if allowed is None or other.cloud in allowed]
+    if not own and not others:
+        raise NoCloudAccessError("No cloud can be used from here. See why: skyflow check")
+    return Market([cloud.catalog() for cloud in own.values()], others)
+
+
+def plan_task(task: Task, market: Market, target: Target = "cost") -> Plan:
+    """Every place for a task, best first; of clouds that cannot be used from here if no other has what it wants.
+
+    Raises:
+        ResourcesUnavailableError: there is no such place. Its history is empty.
+    """
+    request, hours = plan_request(task), _hours(task)
+    return _first(request, market, lambda catalogs: rank(request, catalogs, target, hours))
+
+
+def plan_dag(dag: Dag, market: Market, target: Target = "cost") -> GraphPlan:
+    """The best place for each task of a graph, the traffic between them included.
+
+    Raises:
+        ResourcesUnavailableError: there is no place for one of them.
+    """
+    tasks = []
+    for number, task in enumerate(dag.tasks, 1):
+        request, hours = plan_request(task), _hours(task)
+        plan = _first(request, market, lambda catalogs, r=request, h=hours: best_by_region(r, catalogs, target, h))  # type: ignore[misc]
+        tasks.append(
+            GraphTask(
+                name=task.name or f"task-{number}",
+                plan=plan,
+                num_nodes=task.num_nodes,
+                hours=_hours_of_offer(task),
+                input=_input(task),
+                output_gib=outputs.gigabytes if (outputs := task.outputs) else 0.0,
+            )
+        )
+    return plan_graph(tasks, dag.edge_indexes(), target)
+
+
+def optimize(
+    dag: Dag, target: Target, settings: Settings, blocked_resources: Iterable[Resources], names: Iterable[str] | None
+) -> GraphPlan:
+    """Plans a graph and notes the chosen place in each task, as `best_resources`."""
+    for task in dag.tasks:
+        task.blocked_resources += [one for one in blocked_resources if one not in task.blocked_resources]
+    found = plan_dag(dag, asyncio.run(market(settings, names)), target)
+    for task, planned in zip(dag.tasks, found.tasks, strict=True):
+        task.best_resources = as_resources(planned.offer, task)
+    return found
+
+
+FASTEST = 20
+"""How many kinds of places a launch is given that wants the fastest. More would not fit into a task."""
+
+TARGETS: dict[OptimizeTarget, Target] = {OptimizeTarget.COST: "cost", OptimizeTarget.TIME: "time"}
+
+
+async def fastest_first(task: Task, settings: Settings) -> Task:
+    """A copy of a task that wants the fastest places in their order: its estimator is code, which stays here."""
+    plan = plan_task(task, await market(settings), "time")
+    planned = copy.deepcopy(task)
+    kinds = dict.fromkeys(as_resources(offer, task).copy(region=None, zone=None) for offer in plan.offers)
+    planned.set_resources(list(kinds)[:FASTEST])
+    return planned
+
+
+def describe(plan: GraphPlan) -> str:
+    """A plan in a few lines of text."""
+    lines = [
+        f"{task.name}: {task.num_nodes} × {task.offer.instance_type} in {task.offer.place}"
+        f"{' (spot)' if task.offer.use_spot else ''}, {task.hours:g} h, ${task.cost:.4g}"
+        for task in plan.tasks
+    ]
+    lines += [
+        f"{edge.parent} → {edge.child}: {edge.gib:g} GiB, {edge.seconds:.0f} s, ${edge.cost:.4g}"
+        for edge in plan.edges
+        if edge.gib
+    ]
+    return "\n".join([*lines, f"Total: ${plan.total_cost:.4g}, {plan.total_seconds / 3600:.2f} h"])
+
+
+def as_resources(offer: Offer, task: Task) -> Resources:
+    """The resources of a task, launchable: with the place that was chosen."""
+    chosen = task.resources[min(offer.choice, len(task.resources) - 1)]
+    return chosen.copy(
+        cloud=offer.cloud,
+        region=offer.region,
+        zone=offer.zone,
+        instance_type=offer.instance_type,
+        accelerators=offer.accelerators or None,
+        use_spot=offer.use_spot,
+    )
+
+
+def _first(request: PlanRequest, market: Market, planner: Callable[[Sequence[Catalog]], Plan]) -> Plan:
+    found = planner(market.catalogs)
+    if found.offers:
+        return found
+    elsewhere = planner(market.others)
+    if not elsewhere.offers:
+        raise infeasible(found.explanation)
+    return elsewhere
+
+
+def _hours(task: Task) -> Callable[[Candidate], float]:
+    """How long a task runs on a candidate; asked once for each kind of node."""
+    known: dict[tuple[object, ...], float] = {}
+
+    def hours(candidate: Candidate) -> float:
+        node, cloud = candidate.listing.type, candidate.catalog.cloud
+        kind = (cloud, node.name, node.accelerator, node.accelerator_count, candidate.use_spot)
+        if kind not in known:
+            accelerators = {node.accelerator: node.accelerator_count} if node.accelerator else None
+            known[kind] = task.estimate_hours(
+                Resources(cloud, node.name, accelerators, use_spot=candidate.use_spot or None)
+            )
+        return known[kind]
+
+    return hours if task.has_time_estimator else lambda candidate: task.estimate_hours(None)
+
+
+def _hours_of_offer(task: Task) -> Callable[[Offer], float]:
+    if not task.has_time_estimator:
+        return lambda offer: task.estimate_hours(None)
+    return lambda offer: task.estimate_hours(
+        Resources(offer.cloud, offer.instance_type, offer.accelerators or None, use_spot=offer.use_spot or None)
+    )
+
+
+def _input(task: Task) -> tuple[str, float] | None:
+    """The cloud that a task's data is in, and how much it is, if that is known."""
+    if (inputs := task.inputs) is None:
+        return None
+    cloud = BUCKET_CLOUDS.get(inputs.uri.partition("://")[0])
+    return None if cloud is None else (cloud, inputs.gigabytes)

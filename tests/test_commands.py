@@ -1,0 +1,127 @@
+"""The command line without a server: every help text, the flags of a task, and those that are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from skyflow.cli.app import app
+from skyflow.cli.options import LATER, TaskOptions
+from skyflow.cli.task import make_dag, make_task
+from skyflow.errors import InvalidTaskError, NotSupportedError, UsageError
+
+
+def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield words
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*words, name))
+
+
+@pytest.mark.parametrize("words", list(commands(get_command(app))), ids=" ".join)
+def test_every_command_has_a_help_text(words: tuple[str, ...]) -> None:
+    for flag in ("--help", "-h"):
+        done = CliRunner().invoke(app, [*words, flag])
+        assert done.exit_code == 0, done.output
+        assert "Usage: " in done.output
+
+
+@pytest.mark.parametrize("flag", list(LATER))
+def test_flags_of_later_versions_are_refused_with_a_sentence(flag: str) -> None:
+    value = [] if flag in ("--fast", "--resize") else ["5"]
+    done = CliRunner().invoke(app, ["launch", flag, *value, "true"])
+    assert isinstance(done.exception, NotSupportedError)
+    assert str(done.exception).startswith(f"{flag}: ")
+
+
+def make(*words: str, **options: Any) -> Any:
+    return make_task(list(words), TaskOptions(**options))
+
+
+def test_flags_replace_what_the_task_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HERE", "there")
+    Path("env").write_text("A=1\nB=2\n")
+    Path("task.yaml").write_text("name: a\nrun: x\nenvs: {B: 0, C: null}\nresources: {infra: aws/r, cpus: 4, ports: 80}")
+    task = make(
+        "task.yaml",
+        name="b",
+        env=["B=3", "HERE", "C=c"],
+        env_file="env",
+        num_nodes=2,
+        infra="gcp",
+        gpus="A100:8",
+        use_spot=True,
+        cpus="none",
+        memory="16+",
+        disk_size="1TB",
+        disk_tier="high",
+        network_tier="best",
+        image_id="docker:x",
+        ports=["8080", "9000-9001"],
+        max_hourly_cost=3,
+        secret=["T=hush"],
+    )
+    assert (task.name, task.num_nodes) == ("b", 2)
+    assert task.envs == {"A": "1", "B": "3", "C": "c", "HERE": "there"}
+    assert task.secrets["T"].reveal() == "hush"
+    assert task.to_yaml_config()["resources"] == {
+        "infra": "gcp", "accelerators": {"A100": 8}, "memory": "16+", "use_spot": True, "disk_size": 1024,
+        "disk_tier": "high", "network_tier": "best", "image_id": "docker:x", "ports": ["8080", "9000-9001"],
+        "max_hourly_cost": 3,
+    }  # fmt: skip
+
+
+def test_flags_change_every_choice(tmp_path: Path) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text("run: x\nresources: {any_of: [{infra: aws, accelerators: T4}, {infra: gcp, accelerators: L4}]}")
+    task = make(str(path), use_spot=True, gpus="80GB")
+    assert {(one.cloud, *(one.accelerators or {})) for one in task.resources} == {
+        (cloud, name) for cloud in ("aws", "gcp") for name in ("A100-80GB", "H100", "H100-MEGA")
+    }
+    assert all(one.use_spot for one in task.resources)
+
+
+def test_a_git_workdir_by_flags(tmp_path: Path) -> None:
+    task = make("make", git_url="https://host/repository", git_ref="v1")
+    assert task.workdir == {"url": "https://host/repository", "ref": "v1"}
+    path = tmp_path / "task.yaml"
+    path.write_text("run: x\nworkdir: {url: https://host/repository, ref: main}")
+    assert make(str(path), git_ref="v2").workdir == {"url": "https://host/repository", "ref": "v2"}
+    assert make(str(path), git_url="https://other").workdir == {"url": "https://other"}
+    for options, message in (
+        ({"git_ref": "v1"}, "--git-ref needs --git-url"),
+        ({"git_url": "x", "workdir": str(tmp_path)}, "Give either --workdir or --git-url"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            make("make", **options)
+
+
+def test_several_tasks_are_planned_but_not_launched(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text("name: all\n---\nname: a\nrun: x\n---\nname: b\nrun: y\n")
+    with pytest.raises(UsageError, match=r"pipeline\.yaml has 2 tasks; a launch is of one"):
+        make(str(path))
+    dag = make_dag([str(path)], TaskOptions(name="other", cpus="4"))
+    assert (dag.name, [task.name for task in dag.tasks]) == ("other", ["a", "b"])
+    assert [task.resources[0].cpus for task in dag.tasks] == ["4", "4"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gpus": "A100:x"}, "resources.accelerators: the count of 'A100'"),
+        ({"infra": "marz"}, "There is no cloud 'marz'"),
+        ({"ports": ["0"]}, "resources.ports: a port is a number from 1 to 65535"),
+        ({"secret": ["NOT_SET_ANYWHERE"]}, "--secret NOT_SET_ANYWHERE: NOT_SET_ANYWHERE is not set"),
+        ({"disk_tier": "huge"}, "resources.disk_tier must be one of low, medium, high, ultra, best"),
+    ],
+)
+def test_wrong_flags(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((InvalidTaskError, UsageError)) as caught:
+        make("true", **options)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
