@@ -88,7 +88,12 @@ def test_the_same_reference_twice_is_one() -> None:
 
 def test_managed_secrets() -> None:
     given = ["A", "global.B", "secrets:C", {"personal.D": {"mount_path": "~/.netrc"}}, {"E": {}}, "A"]
-    assert check_managed_secrets(NOWHERE, given, ("managed_secrets",)) == (
+    refs = check_managed_secrets(NOWHERE, given, ("managed_secrets",))
+    written = [ref.to_yaml_config() for ref in refs]
+    assert written[1] == "secrets:global.B"
+    assert written[3] == {"secrets:personal.D": {"mount_path": "~/.netrc"}}
+    assert check_managed_secrets(NOWHERE, written, ("managed_secrets",)) == refs
+    assert refs == (
         SecretRef("A"),
         SecretRef("B", "global"),
         SecretRef("C"),
