@@ -48,7 +48,7 @@ def read(text: str | bytes) -> Catalog:
             listings=listings,
             zone_names=data["zone_names"],
             date=data["date"],
-            attachments=attachments,
+            attachments=tuple(attachments),
             source=data["source"],
             notes=tuple(data["notes"]),
         )

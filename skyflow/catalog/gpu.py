@@ -29,6 +29,8 @@ class Accelerator:
     memory: float | None
     """GiB of one; the largest, if clouds disagree."""
     clouds: tuple[str, ...]
+    regions: tuple[str, ...]
+    """Of all these clouds, as `aws/us-east-1`."""
     price: float | None
     """US dollars an hour of the cheapest node that has any."""
     spot_price: float | None
@@ -77,6 +79,7 @@ def accelerators(catalogs: Sequence[Catalog], region: str | None = None) -> list
                     counts=tuple(sorted({listing.type.accelerator_count for listing in listings})),
                     memory=max(listing.type.accelerator_memory or 0 for listing in listings) or None,
                     clouds=tuple(cloud for cloud, one in by_cloud.items() if one),
+                    regions=tuple(sorted({f"{cloud}/{o.region}" for cloud, one in by_cloud.items() for o in one})),
                     price=min((one.price for one in listings if one.price is not None), default=None),
                     spot_price=min((one.spot_price for one in listings if one.spot_price is not None), default=None),
                 )

@@ -51,7 +51,7 @@ def test_what_is_written_is_what_is_read(
         listings=[Listing(kind, *place) for kind, found in kinds for place in found],
         zone_names=zone_names,
         date="2026-11-24",
-        attachments=added,
+        attachments=tuple(added),
         source="a “list”",
         notes=notes,
     )
