@@ -191,9 +191,9 @@ class Client:
                 f"The task is {size >> 10} KiB; {MAX_TASK_BYTES >> 10} at most. Put long scripts into the workdir."
             )
         stages = request.get("stages")
-        allowed = self.settings.allowed_clouds
         request |= {"task": config, "cluster": cluster, "user": user_name()}
-        request |= {} if allowed is None else {"clouds": list(allowed)}
+        if self.settings.allowed_clouds is not None:
+            request["clouds"] = list(self.settings.allowed_clouds)
         if not request["dryrun"]:
             request |= await self._snapshots(task, stages is None, on_snapshot)
         kind = "exec" if stages else "launch"

@@ -305,6 +305,7 @@ def local_type(
     name: Annotated[str, typer.Argument(help="Name of the instance type.", show_default=False)],
     cpus: Annotated[float | None, typer.Option("--cpus")] = None,
     memory: Annotated[float | None, typer.Option("--memory", help="GiB.")] = None,
+    gpus: Annotated[str | None, typer.Option("--gpus", help="A100:8, in name only.")] = None,
     price: Annotated[float | None, typer.Option("--price", help="US dollars an hour.")] = None,
     spot_price: Annotated[float | None, typer.Option("--spot-price", help="US dollars an hour.")] = None,
     spot: Annotated[bool, typer.Option("--spot/--no-spot", help="Whether it is to be had as spot.")] = True,
@@ -313,7 +314,7 @@ def local_type(
     """Add or change a size of node. A label, not a limit."""
     from skyflow.cli.local import instance_type
 
-    values = {"cpus": cpus, "memory": memory, "price": price, "spot_price": spot_price}
+    values = {"cpus": cpus, "memory": memory, "accelerators": gpus, "price": price, "spot_price": spot_price}
     instance_type(name, values, spot, remove)
 
 

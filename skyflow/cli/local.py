@@ -29,9 +29,16 @@ def show(output: str) -> None:
     view.table(["REGION", "ZONES"], [[region, ", ".join(zones)] for region, zones in regions.items()])
     print()
     view.table(
-        ["INSTANCE TYPE", "CPUS", "GiB", "$/h", "SPOT $/h"],
+        ["INSTANCE TYPE", "ACCELERATORS", "CPUS", "GiB", "$/h", "SPOT $/h"],
         [
-            [one.name, f"{one.cpus:g}", f"{one.memory:g}", view.dollars(one.price), view.dollars(one.spot_price)]
+            [
+                one.name,
+                one.accelerators or "-",
+                f"{one.cpus:g}",
+                f"{one.memory:g}",
+                view.dollars(one.price),
+                view.dollars(one.spot_price),
+            ]
             for one in types
         ],
     )
@@ -85,7 +92,7 @@ def zones(region: str, names: list[str], remove: bool) -> None:
     _change(change)
 
 
-def instance_type(name: str, values: dict[str, float | None], spot: bool, remove: bool) -> None:
+def instance_type(name: str, values: dict[str, Any], spot: bool, remove: bool) -> None:
     """Adds or changes a size of node, or removes it."""
 
     def change(lab: LabConfig) -> None:

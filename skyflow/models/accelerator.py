@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from skyflow.errors import InvalidTaskError
 from skyflow.models.document import describe, show
@@ -66,12 +66,11 @@ def parse(value: object) -> list[dict[str, float]]:
     """
     if isinstance(value, str):
         return _parse_text(value)
-    if isinstance(value, dict):
-        pairs = [(name, 1 if count is None else count) for name, count in value.items()]
-        found = [one for name, count in pairs for one in _parse_pair(name, count)]
+    if isinstance(value, Mapping):
+        found = [one for name, count in value.items() for one in _parse_item(name, count)]
     elif isinstance(value, list | tuple | set | frozenset):
         parts: Iterable[object] = sorted(value, key=str) if isinstance(value, set | frozenset) else value
-        found = [one for part in parts for one in (parse(part) if isinstance(part, str | dict) else _refuse(part))]
+        found = [one for part in parts for one in (parse(part) if isinstance(part, str | Mapping) else _refuse(part))]
     else:
         return _refuse(value)
     if not found:
@@ -93,6 +92,13 @@ def _parse_text(text: str) -> list[dict[str, float]]:
             return [{name: count} for name in _with_memory(words, by_memory)]
     name, colon, number = words.partition(":")
     return _parse_pair(name, number if colon else 1)
+
+
+def _parse_item(name: object, count: object) -> list[dict[str, float]]:
+    """One entry of a mapping. YAML reads `{L4:1, A100:1}`, without spaces, as names that have no value."""
+    if count is None and isinstance(name, str):
+        return _parse_text(name)
+    return _parse_pair(name, count)
 
 
 def _parse_pair(name: object, count: object) -> list[dict[str, float]]:

@@ -11,6 +11,7 @@ from typing import Any
 from skyflow.errors import InvalidTaskError
 from skyflow.models import accelerator
 from skyflow.models.document import Document, Path, describe
+from skyflow.models.place import check_infra
 from skyflow.models.resources import ALIASES, PLACE_FIELDS, SCHEMA, Resources
 
 MOST = 1000
@@ -76,15 +77,19 @@ def check_resources(value: object) -> Choice:
         return Choice(_split(value))
     if isinstance(value, Mapping):
         return read_choice(Document(None), value, ())
-    if isinstance(value, list | tuple | set | frozenset) and value:
-        several = [one if isinstance(one, Resources) else None for one in value]
-        if isinstance(value, set | frozenset):
-            several = sorted(several, key=repr)
-        sets = [part for one in several if one is not None for part in _split(one)]
-        if None not in several:
-            _agree(Document(None), sets, ())
-            return Choice(sets, ordered=isinstance(value, list | tuple))
-    raise InvalidTaskError(f"resources must be a Resources or a mapping, or a list or set, found {describe(value)}.")
+    if not isinstance(value, list | tuple | set | frozenset):
+        raise InvalidTaskError(
+            f"resources must be a Resources or a mapping, or a list or set of Resources, found {describe(value)}."
+        )
+    for one in value:
+        if not isinstance(one, Resources):
+            raise InvalidTaskError(f"resources must be a list or set of Resources, found {describe(one)} in it.")
+    if not value:
+        raise InvalidTaskError("resources is empty; give at least one Resources, or None.")
+    several = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
+    sets = [part for one in several for part in _split(one)]
+    _agree(Document(None), sets, ())
+    return Choice(sets, ordered=isinstance(value, list | tuple))
 
 
 def read_choice(document: Document, section: object, path: Path) -> Choice:
@@ -134,9 +139,10 @@ class _Merged(Document):
 
 
 def _entries(document: Document, value: object, path: Path) -> list[tuple[dict[str, Any], Path]]:
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list | tuple) or not value:
+        found = describe(value) if not isinstance(value, list | tuple) else "an empty one"
         raise InvalidTaskError(
-            f"{document.at(path)}resources.{path[-1]} must be a list of resources, found {describe(value)}."
+            f"{document.at(path)}resources.{path[-1]} must be a list of resources, one entry for each, found {found}."
         )
     found = []
     for index, entry in enumerate(value):
@@ -155,15 +161,25 @@ def _merge(base: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
     replaced: set[str] = set()
     if "infra" in entry:
         replaced |= set(PLACE_FIELDS)
-    for field in PLACE_FIELDS:
-        if field in entry:
-            replaced.add("infra")
+    elif "infra" in base and any(field in entry for field in PLACE_FIELDS):
+        base = _spread(base, next(field for field in PLACE_FIELDS if field in entry))
     for alias, field in ALIASES.items():
         if alias in entry or field in entry:
             replaced |= {alias, field}
     merged = {field: value for field, value in base.items() if field not in replaced} | entry
     labels = [part["labels"] for part in (base, entry) if isinstance(part.get("labels"), Mapping)]
     return merged | ({"labels": {key: label for part in labels for key, label in part.items()}} if labels[1:] else {})
+
+
+def _spread(base: dict[str, Any], field: str) -> dict[str, Any]:
+    """The base with cloud, region and zone for its infra, down to the field that an entry gives anew."""
+    try:
+        place = dict(zip(PLACE_FIELDS, check_infra(base["infra"]), strict=True))
+    except InvalidTaskError:
+        return base  # told when the entry is checked, with its line
+    kept = PLACE_FIELDS[: PLACE_FIELDS.index(field)]
+    fields = {name: value for name, value in base.items() if name != "infra"}
+    return fields | {name: place[name] for name in kept if place[name] is not None}
 
 
 def _kinds(lines: Document, merged: dict[str, Any], path: Path) -> tuple[list[dict[str, Any]], bool]:

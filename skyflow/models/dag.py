@@ -102,18 +102,30 @@ class Dag:
 
     def get_graph(self) -> dict[Task, list[Task]]:
         """Each task with those that come after it."""
-        return {task: [child for parent, child in self.edges if parent is task] for task in self.tasks}
+        graph: dict[Task, list[Task]] = {task: [] for task in self.tasks}
+        for parent, child in self.edges:
+            graph[parent].append(child)
+        return graph
 
     def _after(self, task: Task) -> list[Task]:
         """All that come after a task."""
-        found: list[Task] = []
-        for child in (child for parent, child in self.edges if parent is task):
-            found += [child, *self._after(child)] if child not in found else []
-        return found
+        children = self.get_graph()
+        found: dict[Task, None] = {}
+        waiting = [task]
+        while waiting:
+            for child in children[waiting.pop()]:
+                if child not in found:
+                    found[child] = None
+                    waiting.append(child)
+        return list(found)
 
     def _check_member(self, task: Task) -> None:
         if not any(one is task for one in self.tasks):
             raise InvalidTaskError(f"{task} is not in {self}; add it first.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is outside of every `with` block, also one that is made in it (PARITY E03)."""
+        return {**self.__dict__, "_tokens": []}
 
     def __len__(self) -> int:
         return len(self.tasks)

@@ -10,6 +10,9 @@ from skyflow.models.launch import Attempt
 from skyflow.models.node import Offer
 from skyflow.models.plan import Explanation, RuledOut
 
+TOLD = 8
+"""How many answers an error has in its one line. All that are kept are in its failover history."""
+
 TRIES_PER_OFFER = 3
 """How often one offer is tried while its cloud says «try again»."""
 
@@ -47,11 +50,18 @@ class Failover:
         self.ruled_out.append(rule)
 
 
-def exhausted(cluster: str, attempts: list[Attempt]) -> ResourcesUnavailableError:
-    """The error after the last offer: what was tried, what each place answered, what to do."""
+def exhausted(cluster: str, attempts: list[Attempt], tried: int) -> ResourcesUnavailableError:
+    """The error after the last offer: what was tried, what each place answered, what to do.
+
+    Args:
+        cluster: that gets no nodes.
+        attempts: the last of them.
+        tried: how many offers were tried.
+    """
     answers = list(dict.fromkeys(f"{a.place} ({a.instance_type}): {a.error.rstrip('.')}" for a in attempts))
+    more = f"; and {tried - TOLD} before them" if tried > TOLD else ""
     message = (
-        f"No place could give the nodes for cluster {cluster!r}. Tried {len(answers)}: {'; '.join(answers)}. "
+        f"No place could give the nodes for cluster {cluster!r}. Tried {tried}: {'; '.join(answers[-TOLD:])}{more}. "
         "Wait for them with --retry-until-up, or allow other places or sizes (--infra, --cpus, --memory)."
     )
     return ResourcesUnavailableError(message, [attempt.model_dump() for attempt in attempts])

@@ -42,6 +42,9 @@ class LaunchProgress(Wire):
     job_id: int | None = None
     stages: list[StageProgress] = Field(default_factory=list)
     attempts: list[Attempt] = Field(default_factory=list)
+    """The last of them."""
+    num_tried: int = 0
+    """How many offers were tried."""
     plan: list[Offer] = Field(default_factory=list)
     """The first few offers."""
     num_offers: int = 0

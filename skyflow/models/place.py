@@ -16,8 +16,8 @@ CLOUDS = (
 
 ALIASES = {"k8s": "kubernetes", "google": "gcp", "amazon": "aws"}
 
-_OWN_GRAMMAR = ("kubernetes", "ssh", "slurm")
-"""Everything behind their name is one word: a context, a pool."""
+OWN_GRAMMAR = ("kubernetes", "ssh")
+"""Everything behind their name is one word, which may hold a `/`: a context, a pool. They have no zones."""
 
 _NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?")
 
@@ -59,7 +59,7 @@ def check_cloud(value: object) -> str | None:
 
         close = difflib.get_close_matches(name, [*CLOUDS, *ALIASES], 1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(CLOUDS)}."
-        raise InvalidTaskError(f"There is no cloud {show(value)}; {hint}")
+        raise InvalidTaskError(f"resources: there is no cloud {show(value)}; {hint}")
     return str(name)
 
 
@@ -72,14 +72,23 @@ def check_place_name(field: str, value: object) -> str | None:
     return value
 
 
+def check_region(region: object, cloud: str | None) -> str | None:
+    """The name of a region, or of what a cloud with a grammar of its own has instead; None for `*`."""
+    if cloud not in OWN_GRAMMAR or region == "*":
+        return check_place_name("region", region)
+    if not isinstance(region, str) or not region.isprintable() or region.strip() != region or not region:
+        raise InvalidTaskError(f"resources.region must be a context or pool of {cloud}, found {describe(region)}.")
+    return region
+
+
 def check_infra(infra: object) -> tuple[str | None, str | None, str | None]:
     """Cloud, region and zone of `cloud[/region[/zone]]`; None for `*` and for what is not said."""
     form = f"resources.infra must be cloud[/region[/zone]], with * for any, found {describe(infra)}."
     if not isinstance(infra, str):
         raise InvalidTaskError(form)
     parts = infra.strip().split("/")
-    if (cloud := ALIASES.get(parts[0].lower(), parts[0].lower())) in _OWN_GRAMMAR:
-        return cloud, "/".join(parts[1:]) or None, None
+    if (cloud := ALIASES.get(parts[0].lower(), parts[0].lower())) in OWN_GRAMMAR:
+        return cloud, check_region("/".join(parts[1:]) or "*", cloud), None
     if len(parts) > 3 or not all(part == "*" or _NAME.fullmatch(part) for part in parts):
         raise InvalidTaskError(form)
     region, zone = ([None if part == "*" else part for part in parts[1:]] + [None, None])[:2]

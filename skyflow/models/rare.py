@@ -14,8 +14,8 @@ CHECKS = {
     "secrets": "secret:check_secrets",
     "managed_secrets": "secret:check_managed_secrets",
     "service": "service:check_service",
-    "pool": "service:check_pool",
-    "config": "config_section:check_config",
+    "pool": "pool:check_pool",
+    "config": "override:check_config",
     "volumes": "volume:check_volumes",
     "inputs": "transfer:check_transfer",
     "outputs": "transfer:check_transfer",
@@ -45,7 +45,8 @@ class RareFields:
         self._values: dict[str, Any] = {}
         fields = document.fields(given, (), _SCHEMA)
         for field, value in fields.items():
-            self._values[field] = check(document, field, value)
+            if (checked := check(document, field, value)) is not None:
+                self._values[field] = checked
         self._check_together(document)
 
     def get(self, field: str) -> Any:
@@ -79,24 +80,27 @@ class RareFields:
     def validate(self) -> None:
         """Checks what can only be checked when everything is known. Raises InvalidTaskError."""
         for path, storage in (self.get("storage_mounts") or {}).items():
-            storage.validate(f"file_mounts[{path!r}]")
+            storage.validate(path)
 
     def _check_together(self, document: Document) -> None:
         if "service" in self._values and "pool" in self._values:
-            raise InvalidTaskError(f"{document.at(('pool',))}A task has either a service or a pool, not both.")
+            raise InvalidTaskError(f"{document.at(('pool',))}Cannot set both service and pool in the same task.")
 
 
 def check(document: Document, field: str, value: Any) -> Any:
     """The value of one field as its own class; one that is of that class already is kept."""
-    if hasattr(value, "to_yaml_config"):
-        return value
     module, _, name = CHECKS[field].partition(":")
-    return getattr(import_module(f"skyflow.models.{module}"), name)(document, value, (field,))
+    home = import_module(f"skyflow.models.{module}")
+    if type(value).__module__ == home.__name__:
+        return value
+    return getattr(home, name)(document, value, (field,))
 
 
-def fill_in(field: str, value: Any, envs: Mapping[str, str]) -> Any:
+def fill_in(document: Document, field: str, value: Any, envs: Mapping[str, str]) -> Any:
     """A value with the task's variables, where SkyPilot fills them in (PARITY §2)."""
-    return substitute_deep(value, envs) if field in _SUBSTITUTED else value
+    if field not in _SUBSTITUTED:
+        return value
+    return document.check((field,), lambda given: substitute_deep(given, envs), value)
 
 
 def check_docker_image(document: Document, value: object, path: Path) -> str:
@@ -113,8 +117,11 @@ def check_storage_mounts(document: Document, value: object, path: Path) -> dict[
     from skyflow.models.mount import check_target
     from skyflow.models.storage import Storage
 
-    if not isinstance(value, Mapping) or not all(isinstance(one, Storage) for one in value.values()):
+    if not isinstance(value, Mapping):
         raise InvalidTaskError(f"storage_mounts must be a mapping of paths to Storage, found {describe(value)}.")
+    for target, storage in value.items():
+        if not isinstance(storage, Storage):
+            raise InvalidTaskError(f"storage_mounts[{target!r}] must be a Storage, found {describe(storage)}.")
     return {check_target(target): storage for target, storage in value.items()}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -15,7 +14,7 @@ from skyflow.models.amount import amount_of, check_cpus, check_disk_size, check_
 from skyflow.models.document import Document, Path, Schema, describe
 from skyflow.models.feature import CloudFeature
 from skyflow.models.image import ImageId, check_image_id, uses_docker
-from skyflow.models.place import check_cloud, check_infra, check_place_name, show_infra
+from skyflow.models.place import OWN_GRAMMAR, check_cloud, check_infra, check_place_name, check_region, show_infra
 from skyflow.models.port import check_ports
 
 if TYPE_CHECKING:
@@ -211,8 +210,10 @@ class Resources:
         ):
             return False
         cpus, memory = (None if has[field] is None else amount_of(str(has[field])) for field in ("cpus", "memory"))
+        if "x" in str(has["memory"]):
+            memory = None if cpus is None or memory is None else memory * cpus
         if memory is not None and self.memory and "x" in self.memory:
-            return cpus is None or amount_of(self.memory) * cpus <= memory
+            memory = memory / cpus if cpus else None
         wanted = [(self.cpus, cpus), (self.memory, memory)]
         return all(amount is None or given is None or amount_of(amount) <= given for amount, given in wanted)
 
@@ -223,7 +224,8 @@ class Resources:
         return isinstance(other, Resources) and self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
-        return hash(json.dumps(self.to_yaml_config(), sort_keys=True))
+        plain = (value for value in self.__dict__.values() if not isinstance(value, dict | list))
+        return hash((*plain, frozenset(self.accelerators or ())))
 
     def __repr__(self) -> str:
         return f"Resources({', '.join(f'{field}={value!r}' for field, value in self.to_yaml_config().items())})"
@@ -241,10 +243,13 @@ def _plain(check: Callable[[Any], Any]) -> Checker:
 
 
 def _rare(module: str, name: str) -> Checker:
-    """A check of a field that few tasks have: its module is imported when one does."""
+    """A check of a field that few tasks have: its module is imported when one does. Its own class is taken, too."""
 
     def check(document: Document, value: Any, path: Path) -> Any:
-        return getattr(import_module(f"skyflow.models.{module}"), name)(document, value, path)
+        home = import_module(f"skyflow.models.{module}")
+        if type(value).__module__ == home.__name__:
+            return value
+        return getattr(home, name)(document, value, path)
 
     return check
 
@@ -315,7 +320,7 @@ def _check_local_disk(value: object) -> str:
 _CHECKS: dict[str, Checker] = {
     "infra": _plain(check_infra),
     "cloud": _plain(check_cloud),
-    "region": _plain(lambda value: check_place_name("region", value)),
+    "region": lambda document, value, path: value,  # what it may be depends on the cloud: see _settle_place
     "zone": _plain(lambda value: check_place_name("zone", value)),
     "instance_type": _plain(lambda value: check_place_name("instance_type", value)),
     "cpus": _plain(check_cpus),
@@ -365,6 +370,14 @@ def _check(document: Document, section: object, path: Path) -> dict[str, Any]:
                 raise InvalidTaskError(f"{document.at((*path, alias))}resources: give either {field} or {alias}.")
             given[field] = given.pop(alias)
     found = {field: _CHECKS[field](document, value, (*path, field)) for field, value in given.items()}
+    _settle_place(document, found, path)
+    _settle_tpu(document, found, (*path, "accelerators"))
+    use_spot = found.get("use_spot")
+    return dict.fromkeys(FIELDS) | found | {"use_spot": bool(use_spot), "use_spot_specified": use_spot is not None}
+
+
+def _settle_place(document: Document, found: dict[str, Any], path: Path) -> None:
+    """Cloud, region and zone, however they were given."""
     infra = found.pop("infra", None)
     if infra is not None:
         if any(field in found for field in PLACE_FIELDS):
@@ -372,9 +385,11 @@ def _check(document: Document, section: object, path: Path) -> dict[str, Any]:
                 f"{document.at((*path, 'infra'))}resources: give either infra, or cloud, region and zone, not both."
             )
         found.update(zip(PLACE_FIELDS, infra, strict=True))
-    _settle_tpu(document, found, (*path, "accelerators"))
-    use_spot = found.get("use_spot")
-    return dict.fromkeys(FIELDS) | found | {"use_spot": bool(use_spot), "use_spot_specified": use_spot is not None}
+    cloud = found.get("cloud")
+    if found.get("region") is not None:
+        found["region"] = document.check((*path, "region"), lambda region: check_region(region, cloud), found["region"])
+    if found.get("zone") is not None and cloud in OWN_GRAMMAR:
+        raise InvalidTaskError(f"{document.at((*path, 'zone'))}resources.zone: {cloud} has no zones; leave it out.")
 
 
 def _settle_tpu(document: Document, found: dict[str, Any], path: Path) -> None:

@@ -61,7 +61,7 @@ def read_task(document: Document, overrides: Mapping[str, str] | None) -> Task:
         resources=read_choice(document, given.get("resources"), ("resources",)),
         blocked_resources=_read_blocked(document, given.get("blocked_resources")),
     )
-    rare = {field: fill_in(field, given[field], known) for field in RARE if field in given}
+    rare = {field: fill_in(document, field, given[field], known) for field in RARE if field in given}
     task.rare = RareFields(document, rare | {"storage_mounts": storage or None})
     return task
 
@@ -136,7 +136,8 @@ def _read_mounts(
     storage: dict[str, Any] = {}
     for key, value in section.items():
         path = ("file_mounts", key)
-        target, source = substitute_deep(key, known), substitute_deep(value, known)
+        target = substitute_deep(key, known)
+        source = document.check(path, lambda given: substitute_deep(given, known), value)
         if target in mounts or target in storage:
             raise InvalidTaskError(f"{document.at(path)}file_mounts: the destination {show(target)} is there twice.")
         if isinstance(source, Mapping):

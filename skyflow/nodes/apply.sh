@@ -6,14 +6,15 @@
 #
 # CODEC is plain, or zstd if `list` said that this node has it.
 # KEY names the target's own state, ~/.skyflow/sync/KEY. KIND is d (the target is a folder) or f (a file in its folder).
-# The state is one file, `list`, that is replaced by rename:
-#   skyflow-sync 1 GENERATION KIND BYTES MORE   lengths of the two parts that follow
-#   path NUL path NUL ...                       each with ./ before it
-#   what each of them holds                     opaque to this script
+# The state is what record.py writes: a file `list`, and a file `changes` that amends it. Each is replaced by rename, and
+# begins with a line that has its generation as its third word and the bytes of its paths as its fifth. Those come next,
+# each with ./ before it and NUL after it; the rest is opaque to this script.
 # Needs POSIX sh and tar, xargs -0, stat -c, find as GNU, busybox and uutils have them. Names may hold anything but NUL.
 #
 # Exit codes: 0; 3: the list is another one by now, list again; 4: the stream was cut; 5: the reason is on stdout.
 set -u
+newline='
+'
 
 locate() { # KIND TARGET: sets root, the folder that all paths are relative to
   case $2 in
@@ -44,15 +45,20 @@ each() { # LIST COMMAND...: runs the command on the paths of a list of the stage
 print_list() {
   if command -v zstd >/dev/null; then echo zstd; else echo plain; fi
   [ -f "$state/list" ] || exit 0
-  read -r header <"$state/list"
-  # shellcheck disable=SC2086
-  set -- $header
   cat -- "$state/list"
-  locate "$4" "$target" # where that list says, which is elsewhere if the target was a file and is to be a folder
+  if [ -f "$state/changes" ]; then cat -- "$state/changes"; else echo; fi
+  read -r _ _ _ kind _ <"$state/list"
+  locate "$kind" "$target" # where that list says, which is elsewhere if the target was a file and is to be a folder
   cd -- "$root" 2>/dev/null || exit 0
-  # no path holds //, so that ends a name, whatever else is in it; a path that is gone is an error, and no line
-  tail -c "+$((${#header} + 2))" -- "$state/list" | head -c "$5" | xargs -0 -r stat -c '%f %s %Y %n//' -- 2>/dev/null
+  look <"$state/list"
+  [ ! -f "$state/changes" ] || look <"$state/changes"
   exit 0
+}
+
+look() { # what stat says of the paths that it reads
+  read -r _ _ _ _ bytes _
+  # no path holds //, so that ends a name, whatever else is in it; a path that is gone is an error, and no line
+  [ "$bytes" = 0 ] || head -c "$bytes" | xargs -0 -r stat -c '%f %s %Y %n//' -- 2>/dev/null
 }
 
 make_root() {
@@ -73,7 +79,8 @@ is_alive() { # PID: of another process of this user; a zombie is none
 # process, so that two syncs at a time do not meet, and one whose process is gone is known to be rubbish.
 make_stage() {
   stage=$state/stage
-  [ "$(stat -c %d -- "$root")" = "$(stat -c %d -- "$state")" ] || stage=${root%/}/.skyflow-stage-$key
+  devices=$(stat -c %d -- "$root" "$state")
+  [ "${devices%%"$newline"*}" = "${devices##*"$newline"}" ] || stage=${root%/}/.skyflow-stage-$key
   for old in "$stage".*; do
     is_alive "${old##*.}" || rm -rf -- "$old"
   done
@@ -83,22 +90,30 @@ make_stage() {
 }
 
 unpack() { # CODEC
-  decode='zstd -dcq'
-  [ "$1" = zstd ] || decode=cat
-  said=$({ $decode | tar -xpof - -C "$stage"; } 2>&1) || fail "$(printf '%s\n' "$said" | head -n 1)" # the last words are about it all
+  case $1 in
+    zstd) said=$({ zstd -dcq | tar -xpof - -C "$stage"; } 2>&1) ;;
+    *) said=$(tar -xpof - -C "$stage" 2>&1) ;;
+  esac || fail "$(printf '%s\n' "$said" | head -n 1)" # the last words are about it all
   [ -f "$stage/end" ] || exit 4
 }
 
 # Every path below the root that the stage holds, by rename: at any moment it is the old one or the new one. What is not
 # there yet goes as a whole.
 switch() {
-  try in_stage -mindepth 1 -maxdepth 1 -exec sh "$0" graft "$there" {} +
+  [ ! -f "$stage/graft" ] || try in_stage -mindepth 1 -maxdepth 1 -exec sh "$0" graft "$there" {} +
+  ! rmdir -- "$stage/tree" 2>/dev/null || return 0
+  ! merge || return 0
   try in_stage -type d -exec sh "$0" clear-folders "$there" {} +
   try in_stage ! -type d -exec sh "$0" clear-files "$there" {} +
-  case $(cp --version 2>/dev/null) in
-    *GNU*) cp -RPlf -- "$stage/tree/." . 2>/dev/null && return ;; # a link and a rename each, in one process
-  esac
+  ! merge || return 0
   try in_stage -type d -exec sh "$0" move "$there" {} +
+}
+
+merge() { # a link and a rename each, in one process; not where something of another kind is in the way
+  case $(cp --version 2>/dev/null) in
+    *GNU*) cp -RPlf -- "$stage/tree/." . 2>/dev/null ;;
+    *) return 1 ;;
+  esac
 }
 
 in_stage() { # ARGUMENTS of find
@@ -107,7 +122,7 @@ in_stage() { # ARGUMENTS of find
 
 apply() { # GENERATION CODEC
   umask 077
-  try mkdir -p -- "$state"
+  [ -d "$state" ] || try mkdir -p -- "$state"
   umask 022
   make_root
   make_stage
@@ -116,12 +131,16 @@ apply() { # GENERATION CODEC
   # it), syncs of different snapshots to one target in the same moment can mix.
   exec 9>"$state/lock"
   ! command -v flock >/dev/null || flock 9
-  generation=none
-  [ ! -f "$state/list" ] || read -r _ _ generation _ <"$state/list"
+  find_generation
   [ "$generation" = "$1" ] || exit 3
-  cd -- "$root" || fail "cannot enter $root"
-  there=$(pwd -P)
-  try mv -f -- "$stage/union" "$state/list" # first of all: whatever happens from here on, it is known to be ours
+  cd -P -- "$root" || fail "cannot enter $root"
+  there=$PWD
+  # first of all: whatever happens from here on, it is known to be ours
+  if [ -f "$stage/list" ]; then
+    try mv -f -- "$stage/list" "$state/list"
+  else
+    try mv -f -- "$stage/before" "$state/changes"
+  fi
   each unlock chmod u+rwx --
   each remove rm -f --
   [ ! -s "$stage/rmdir" ] || xargs -0 -r rmdir -- <"$stage/rmdir" 2>/dev/null || : # what is not ours keeps its folder
@@ -129,7 +148,16 @@ apply() { # GENERATION CODEC
   for list in "$stage"/mode.*; do
     [ ! -f "$list" ] || each "${list##*/}" chmod "${list##*.}" --
   done
-  try mv -f -- "$stage/list" "$state/list"
+  try mv -f -- "$stage/changes" "$state/changes"
+}
+
+find_generation() { # of the list, or of the changes if they are this list's
+  generation=none
+  [ -f "$state/list" ] || return 0
+  read -r _ _ generation _ <"$state/list"
+  [ -f "$state/changes" ] || return 0
+  read -r _ _ newer amended _ <"$state/changes"
+  [ "$amended" != "$generation" ] || generation=$newer
 }
 
 case $1 in

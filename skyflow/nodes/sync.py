@@ -2,7 +2,7 @@
 
 Two round trips: `apply.sh list` says what an earlier sync of ours put there and what is there now; `apply.sh apply`
 takes one tar stream with all that is missing, stages it, and switches to it file by file. If it dies at any point,
-running it again ends right: before the first change the node's list says of every path all that it could be by then.
+running it again ends right: before the first change the node's record says of every path all that it could be by then.
 
 Nodes that say the same get the same stream, which is read from the store once, and compressed if that helps and they
 have zstd.
@@ -13,21 +13,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import posixpath
-import re
 import shlex
-import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
-
-import zstandard
+from typing import Any, Protocol, TypeVar
 
 from skyflow.errors import InvalidTaskError, NodeUnreachableError, SkyflowError
-from skyflow.models.snapshot import Entry, EntryKind, Manifest, name_bytes, name_text
-from skyflow.nodes import tar
+from skyflow.models.snapshot import Manifest, name_bytes
+from skyflow.nodes import stage
 from skyflow.nodes.broadcast import Broadcast
+from skyflow.nodes.plan import Wanted, control, make_plan
+from skyflow.nodes.record import Record, parse_record
 
 SCRIPT = Path(__file__).with_name("apply.sh")
 LIST_SECONDS = 120.0
@@ -36,17 +34,13 @@ SLOWEST = 64 << 10
 """Bytes a second: a stream may take as long as it would take at this speed, beside the time above."""
 ATTEMPTS = 5
 """How often a sync starts over because another one changed the same target meanwhile."""
-CHUNK = 256 << 10
-"""About how many bytes are handed to the connection at once."""
-COMPRESSIBLE = 0.8
-"""What does not get smaller than this in the store is not compressed on its way to a node either."""
+A_MOMENT = 0.002
+"""Seconds. A node that needs longer than this to answer has something that has to be compared."""
 STALE, CUT, FAILED = 3, 4, 5
 """Exit codes of apply.sh."""
 
-_STAT_LINE = re.compile(r"([0-9a-f]+) (\d+) (-?\d+) \./(.*?)//\n", re.DOTALL)
 T = TypeVar("T")
 U = TypeVar("U")
-_KINDS: dict[int, EntryKind] = {0o100000: "f", 0o040000: "d", 0o120000: "l"}
 
 Progress = Callable[[int, int], None]
 """Is told of the bytes that were sent, and of those that have to be."""
@@ -73,11 +67,10 @@ class Connection(Protocol):
     async def run(self, command: str, *, input: bytes | AsyncIterable[bytes] = b"", timeout: float) -> Completed: ...
 
 
-class Reader(Protocol):
+class Reader(stage.Reader, Protocol):
     """What a sync needs of `skyflow.store.reader.SnapshotReader`."""
 
     async def manifest(self, ref: str) -> Manifest: ...
-    def contents(self, entries: Sequence[Entry]) -> AsyncIterator[tuple[Entry, bytes]]: ...
 
 
 @dataclass(frozen=True)
@@ -89,16 +82,6 @@ class SyncResult:
     sent_bytes: int
     deleted: int
     """Files and links that an earlier sync had put there."""
-
-
-class _Seen(NamedTuple):
-    """A path of the node, now."""
-
-    kind: EntryKind | None
-    """None for what a snapshot never holds (a socket, a device)."""
-    mode: int
-    size: int
-    mtime: int
 
 
 @dataclass
@@ -122,37 +105,6 @@ class _Meter:
         self.sent += size
         if self.progress:
             self.progress(self.sent, self.total)
-
-
-@dataclass(frozen=True)
-class _There:
-    """What earlier syncs put on the node, and what became of it."""
-
-    zstd: bool = False
-    """Whether the node can read it."""
-    generation: str = "none"
-    kind: str = ""
-    recorded: dict[str, str] = field(default_factory=dict)
-    """By path, all that it could hold: one mark (see `_mark`), or several with commas if a sync was interrupted."""
-    seen: dict[str, _Seen] = field(default_factory=dict)
-    """By path, what is there. Nothing for what is reached through a link, because that is not where we put it."""
-
-
-@dataclass
-class _Plan:
-    """What has to be done to a node. Paths of folders are in the order in which they must be dealt with."""
-
-    recorded: dict[str, str]
-    """What the node's list says when all is done."""
-    send: list[Entry] = field(default_factory=list)
-    make: list[Entry] = field(default_factory=list)
-    """Folders that are not there."""
-    remove: list[str] = field(default_factory=list)
-    rmdir: list[str] = field(default_factory=list)
-    unlock: list[str] = field(default_factory=list)
-    """Folders in which something changes and whose permissions forbid it."""
-    chmod: list[Entry] = field(default_factory=list)
-    """Folders whose permissions have to be set in the end, the deepest first."""
 
 
 async def sync(
@@ -194,7 +146,8 @@ async def sync_all(
         TooMuchError: there is more to send than `at_most`.
     """
     target = posixpath.normpath(target)
-    manifest, answers = await _both(_manifest(reader, ref, target), _all([_list(conn, target) for conn in conns]))
+    listing = asyncio.ensure_future(_all([_list(conn, target) for conn in conns]))
+    wanted, answers = await _both(_wanted(reader, ref, target, listing), _result(listing))
     results: dict[int, SyncResult] = {}
     meter = _Meter(progress, at_most)
     left = list(range(len(conns)))
@@ -202,7 +155,7 @@ async def sync_all(
         groups = {answer: [n for n, other in zip(left, answers, strict=True) if other == answer] for answer in answers}
         done = await _all(
             [
-                _apply([conns[number] for number in group], reader, target, _parse_list(answer), manifest, meter)
+                _apply([conns[number] for number in group], reader, target, parse_record(answer), wanted, meter)
                 for answer, group in groups.items()
             ]
         )
@@ -215,19 +168,28 @@ async def sync_all(
     raise NodeUnreachableError(f"Other syncs kept changing {target} on the node; it is tried again.")
 
 
-async def _manifest(reader: Reader, ref: str, target: str) -> Manifest:
-    """What is to be there; a single file has the target's name."""
+async def _wanted(reader: Reader, ref: str, target: str, listing: asyncio.Future[list[bytes]]) -> Wanted:
+    """What is to be there; a single file has the target's name. What can be prepared while the nodes look, is."""
     manifest = await reader.manifest(ref)
-    if manifest.kind == "d":
-        return manifest
-    if target in ("~", ".", "/"):
-        raise InvalidTaskError(f"The target {target} is a folder, but its source is a file; name the file.")
-    return Manifest("f", tuple(entry._replace(path=posixpath.basename(target)) for entry in manifest.entries))
+    if manifest.kind == "f":
+        if target in ("~", ".", "/"):
+            raise InvalidTaskError(f"The target {target} is a folder, but its source is a file; name the file.")
+        name = posixpath.basename(target)
+        manifest = Manifest("f", tuple(entry._replace(path=name) for entry in manifest.entries))
+    wanted = Wanted(manifest)
+    await asyncio.wait([listing], timeout=A_MOMENT)
+    if not listing.done():
+        wanted.prepare()
+    return wanted
 
 
 async def _both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
     results = await _all([one, other])
     return results[0], results[1]  # type: ignore[return-value]
+
+
+async def _result(work: Awaitable[T]) -> T:
+    return await work
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -241,42 +203,45 @@ async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def _list(conn: Connection, target: str) -> bytes:
-    # The script travels with the first command, so that a node needs no preparation and the second one finds it.
-    name = f'"$HOME"/.skyflow/bin/{_script_name()}'
-    install = f'umask 077; mkdir -p "$HOME"/.skyflow/bin && cat >{name}.$$ && mv -f {name}.$$ {name}'
-    command = f"{install} && umask 022 && sh {name} list {_arguments('d', target)}"
-    done = await conn.run(command, input=SCRIPT.read_bytes(), timeout=LIST_SECONDS)
+    # The script travels with the first command, so that a node needs no preparation and the second one finds it. One
+    # that was cut on its way never gets its name.
+    script, name = _script(), _script_path()
+    fresh = f"{name}.$$"
+    install = (
+        f'umask 077; mkdir -p "$HOME"/.skyflow/bin && cat >{fresh} && '
+        f'{{ [ "$(wc -c <{fresh})" -eq {len(script)} ] || exit {CUT}; }} && mv -f {fresh} {name}'
+    )
+    command = f"[ -f {name} ] || {{ {install}; }} || exit 1; exec sh {name} list {_arguments('d', target)}"
+    done = await conn.run(command, input=script, timeout=LIST_SECONDS)
     _check(done, target)
     return done.stdout
 
 
 async def _apply(
-    conns: Sequence[Connection], reader: Reader, target: str, there: _There, manifest: Manifest, meter: _Meter
+    conns: Sequence[Connection], reader: Reader, target: str, record: Record, wanted: Wanted, meter: _Meter
 ) -> list[SyncResult | None]:
     """Does what has to be done to nodes that are all alike. None for one where it has to start over."""
-    if there.recorded and there.kind != manifest.kind:  # a file became a folder: first remove what was there
-        await _send(conns, reader, target, there, Manifest("f" if manifest.kind == "d" else "d", ()), meter)
+    if record.marks and record.kind != wanted.kind:  # a file became a folder: first remove what was there
+        nothing = Wanted(Manifest("f" if wanted.kind == "d" else "d", ()))
+        await _send(conns, reader, target, record, nothing, meter)
         return [None] * len(conns)
-    return await _send(conns, reader, target, there, manifest, meter)
+    return await _send(conns, reader, target, record, wanted, meter)
 
 
 async def _send(
-    conns: Sequence[Connection], reader: Reader, target: str, there: _There, manifest: Manifest, meter: _Meter
+    conns: Sequence[Connection], reader: Reader, target: str, record: Record, wanted: Wanted, meter: _Meter
 ) -> list[SyncResult | None]:
-    plan = _plan(manifest, there)
-    files = [entry for entry in plan.send if entry.size]
-    total = sum(entry.size for entry in files)
+    plan = make_plan(wanted, record)
+    total = sum([entry.size for entry in plan.send])
     result = SyncResult(len(plan.send), total, len(plan.remove))
-    same_list = there.generation != "none" and there.kind == manifest.kind and there.recorded == plan.recorded
-    if same_list and not (plan.send or plan.make or plan.chmod):
+    if plan.is_done:
         return [result] * len(conns)
     meter.expect(total, len(conns))
-    is_worth_it = sum(entry.length for entry in files) < COMPRESSIBLE * total
-    codec = "zstd" if there.zstd and (is_worth_it or not files) else "plain"
-    arguments = f"{_arguments(manifest.kind, target)} {there.generation} {codec}"
-    command = f'sh "$HOME"/.skyflow/bin/{_script_name()} apply {arguments}'
-    stream = _stream(reader, _control(plan, there, manifest), plan, files, meter)
-    broadcast = Broadcast(_compressed(stream) if codec == "zstd" else stream, len(conns))
+    codec = "zstd" if record.zstd and stage.is_compressible(plan) else "plain"
+    arguments = f"{_arguments(wanted.kind, target)} {record.generation} {codec}"
+    command = f"exec sh {_script_path()} apply {arguments}"
+    stream = stage.stream(reader, plan, control(plan, wanted, record), meter.add)
+    broadcast = Broadcast(stage.compressed(stream) if codec == "zstd" else stream, len(conns))
 
     async def send(number: int) -> SyncResult | None:
         try:
@@ -309,158 +274,17 @@ def _check(done: Completed, target: str) -> None:
     raise SkyflowError(f"Cannot copy files to {target} on the node: {reason}")
 
 
-def _script_name() -> str:
-    return f"apply-{hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:16]}.sh"
+@cache
+def _script() -> bytes:
+    return SCRIPT.read_bytes()
+
+
+@cache
+def _script_path() -> str:
+    """Where it is on a node: the names of different versions differ."""
+    return f'"$HOME"/.skyflow/bin/apply-{hashlib.sha256(_script()).hexdigest()[:16]}.sh'
 
 
 def _arguments(kind: str, target: str) -> str:
     key = hashlib.sha256(name_bytes(target)).hexdigest()[:16]
     return f"{key} {kind} {shlex.quote(target)}"
-
-
-def _parse_list(data: bytes) -> _There:
-    first, _, data = data.partition(b"\n")
-    zstd = first == b"zstd"
-    if not data:
-        return _There(zstd)
-    header, _, rest = data.partition(b"\n")
-    _, _, generation, kind, paths_length, marks_length = header.decode().split(" ")
-    marks_start = int(paths_length)
-    marks_end = marks_start + int(marks_length)
-    paths = name_text(rest[2 : marks_start - 1]).split("\0./") if marks_start else []
-    marks = rest[marks_start:marks_end].decode().splitlines()
-    seen: dict[str, _Seen] = {}
-    for mode_text, size, mtime, name in _STAT_LINE.findall(name_text(rest[marks_end:])):
-        mode = int(mode_text, 16)
-        seen[name] = _Seen(_KINDS.get(mode & 0o170000), mode & 0o777, int(size), int(mtime))
-    real = {""}
-    for path in sorted(seen):
-        if path.rpartition("/")[0] not in real:
-            del seen[path]
-        elif seen[path].kind == "d":
-            real.add(path)
-    return _There(zstd, generation, kind, dict(zip(paths, marks, strict=True)), seen)
-
-
-def _mark(entry: Entry) -> str:
-    """What a path holds, as the node's list remembers it."""
-    return f"{entry.content[:17]} {entry.size} {entry.mtime}"
-
-
-def _plan(manifest: Manifest, there: _There) -> _Plan:
-    plan = _Plan({entry.path: _mark(entry) for entry in manifest.entries})
-    for entry in manifest.entries:
-        now = there.seen.get(entry.path)
-        known = there.recorded.get(entry.path) == plan.recorded[entry.path]
-        if entry.kind == "d":
-            if now is None or now.kind != "d":
-                plan.make.append(entry)
-            elif now.mode != entry.mode:
-                plan.chmod.append(entry)
-        elif not (known and now and _holds(now, entry)):
-            plan.send.append(entry)
-    for path in sorted(there.recorded.keys() - plan.recorded.keys(), reverse=True):
-        now = there.seen.get(path)
-        if now is not None and any(_is_ours(now, mark) for mark in there.recorded[path].split(",")):
-            (plan.rmdir if now.kind == "d" else plan.remove).append(path)
-    _unlock(plan, manifest, there)
-    return plan
-
-
-def _holds(now: _Seen, entry: Entry) -> bool:
-    if entry.kind == "l":
-        return now.kind == "l"
-    return now == ("f", entry.mode, entry.size, entry.mtime)
-
-
-def _is_ours(now: _Seen, mark: str) -> bool:
-    """Whether what is there is what we put there. What a job changed belongs to the job."""
-    content, size, mtime = mark.split(" ")
-    return now.kind == content[0] and (now.kind != "f" or (now.size, now.mtime) == (int(size), int(mtime)))
-
-
-def _unlock(plan: _Plan, manifest: Manifest, there: _There) -> None:
-    changed = [*(entry.path for entry in (*plan.send, *plan.make)), *plan.remove, *plan.rmdir]
-    parents = {path.rpartition("/")[0] for path in changed}
-    folders = {path for path in parents & there.seen.keys() if there.seen[path].kind == "d"}
-    locked = {path for path in folders if there.seen[path].mode & 0o700 != 0o700}
-    plan.unlock = sorted(locked)
-    again = {entry for entry in manifest.entries if entry.kind == "d" and entry.path in locked}
-    plan.chmod = sorted(again.union(plan.make, plan.chmod), reverse=True)
-
-
-def _control(plan: _Plan, there: _There, manifest: Manifest) -> Iterable[tuple[str, bytes]]:
-    """Names and contents of the files that tell apply.sh what to do."""
-    both = dict(there.recorded)
-    for path, mark in plan.recorded.items():
-        if both.setdefault(path, mark) != mark:
-            both[path] = ",".join(sorted({mark, *both[path].split(",")}))
-    yield "union", _encode_list(manifest.kind, both)
-    yield "list", _encode_list(manifest.kind, plan.recorded)
-    yield "unlock", _paths(plan.unlock)
-    yield "remove", _paths(plan.remove)
-    yield "rmdir", _paths(plan.rmdir)
-    for number, (mode, group) in enumerate(groupby(plan.chmod, key=lambda entry: entry.mode)):
-        yield f"mode.{number:06}.{mode:o}", _paths(entry.path for entry in group)
-
-
-def _encode_list(kind: str, recorded: dict[str, str]) -> bytes:
-    paths = _paths(recorded)
-    marks = "".join(mark + "\n" for mark in recorded.values()).encode()
-    return f"skyflow-sync 1 {uuid.uuid4().hex} {kind} {len(paths)} {len(marks)}\n".encode() + paths + marks
-
-
-def _paths(paths: Iterable[str]) -> bytes:
-    return name_bytes("".join(f"./{path}\0" for path in paths))
-
-
-async def _stream(
-    reader: Reader, control: Iterable[tuple[str, bytes]], plan: _Plan, files: list[Entry], meter: _Meter
-) -> AsyncGenerator[bytes, None]:
-    """One tar stream: what to do, the tree of what is sent, and a last member without which nothing counts."""
-    buffer = bytearray(tar.member("tree", tar.FOLDER, 0o700))
-    for name, data in control:
-        buffer += tar.member(name, tar.FILE, 0o600, size=len(data)) + data + tar.padding(len(data))
-    for folder in _folders(plan):
-        buffer += tar.member(f"tree/{folder}", tar.FOLDER, 0o755)
-    for entry in plan.send:
-        if entry.kind == "l":
-            buffer += tar.member(f"tree/{entry.path}", tar.LINK, entry.mode, target=entry.target)
-        elif not entry.size:
-            buffer += tar.member(f"tree/{entry.path}", tar.FILE, entry.mode, mtime=entry.mtime)
-    left = counted = 0
-    async for entry, chunk in reader.contents(files):
-        if not left:
-            buffer += tar.member(f"tree/{entry.path}", tar.FILE, entry.mode, size=entry.size, mtime=entry.mtime)
-            left = entry.size
-        buffer += chunk
-        left -= len(chunk)
-        counted += len(chunk)
-        if not left:
-            buffer += tar.padding(entry.size)
-        if len(buffer) >= CHUNK:
-            yield bytes(buffer)
-            buffer.clear()
-            meter.add(counted)
-            counted = 0
-    yield bytes(buffer) + tar.member("end", tar.FILE, 0o600) + tar.END
-    meter.add(counted)
-
-
-async def _compressed(stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    compressor = zstandard.ZstdCompressor(level=1, write_checksum=True).compressobj()
-    async for chunk in stream:
-        if data := await asyncio.to_thread(compressor.compress, chunk):
-            yield data
-    yield compressor.flush()
-
-
-def _folders(plan: _Plan) -> list[str]:
-    """All folders that the stage needs, parents first."""
-    folders = {entry.path for entry in plan.make}
-    for entry in (*plan.send, *plan.make):
-        parent = entry.path.rpartition("/")[0]
-        while parent and parent not in folders:
-            folders.add(parent)
-            parent = parent.rpartition("/")[0]
-    return sorted(folders)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from hashlib import sha256
+from operator import itemgetter
 
 import zstandard
 
@@ -15,6 +17,10 @@ READ_BYTES = 8 << 20
 """About how much of a pack is read at once. A file that is longer than this is streamed."""
 GAP_BYTES = 64 << 10
 """A gap that is read along, because that is cheaper than another request."""
+BATCH_BYTES, BATCH_FILES = 512 << 10, 256
+"""What is unpacked at once; other work can go on in between."""
+
+_PLACE = itemgetter(Entry._fields.index("pack"), Entry._fields.index("offset"))
 
 
 class SnapshotReader:
@@ -33,38 +39,70 @@ class SnapshotReader:
             raise self._damaged(ref) from error
 
     async def contents(self, entries: Sequence[Entry]) -> AsyncIterator[tuple[Entry, bytes]]:
-        """The bytes of files, in chunks.
+        """`batches`, one by one: all chunks of one entry come together."""
+        async for batch in self.batches(entries):
+            for item in batch:
+                yield item
+
+    async def batches(self, entries: Sequence[Entry]) -> AsyncGenerator[Sequence[tuple[Entry, bytes]], None]:
+        """The bytes of files.
 
         Args:
             entries: files that are not empty.
 
         Yields:
-            An entry and a chunk. All chunks of one entry come together; the entries come in the order that is cheap.
+            Some entries with all their bytes, or one big one with its next chunk. They come in the order that is cheap.
         """
-        for group in _groups(sorted(entries, key=lambda entry: (entry.pack, entry.offset))):
-            first, last = group[0], group[-1]
-            if first.size > READ_BYTES:
-                async for chunk in self._streamed(first):
-                    yield first, chunk
-                continue
-            data = await self._store.get_range(first.pack, first.offset, last.offset + last.length - first.offset)
-            for entry in group:
-                start = entry.offset - first.offset
-                yield entry, self._unpacked(entry, data[start : start + entry.length])
-
-    def _unpacked(self, entry: Entry, frame: bytes) -> bytes:
+        groups = list(_groups(sorted(entries, key=_PLACE)))
+        reading = self._ahead(groups, 0)
         try:
-            data = self._decompressor.decompress(frame, max_output_size=entry.size)
-        except zstandard.ZstdError as error:
-            raise self._damaged(entry.pack) from error
-        if hashlib.sha256(data).hexdigest() != entry.digest:
-            raise self._damaged(entry.pack)
-        return data
+            for number, group in enumerate(groups):
+                if reading is None:
+                    async for chunk in self._streamed(group[0]):
+                        yield [(group[0], chunk)]
+                    reading = self._ahead(groups, number + 1)
+                    continue
+                data = await reading
+                reading = self._ahead(groups, number + 1)
+                for batch in self._unpack(group, data):
+                    yield batch
+        finally:
+            if reading is not None:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+
+    def _ahead(self, groups: Sequence[Sequence[Entry]], number: int) -> asyncio.Future[bytes] | None:
+        """Begins to read a group, unless it is streamed (or there is none): what one waits for should be on its way."""
+        if number == len(groups) or groups[number][0].size > READ_BYTES:
+            return None
+        first, last = groups[number][0], groups[number][-1]
+        length = last.offset + last.length - first.offset
+        return asyncio.ensure_future(self._store.get_range(first.pack, first.offset, length))
+
+    def _unpack(self, group: Sequence[Entry], data: bytes) -> Iterator[Sequence[tuple[Entry, bytes]]]:
+        """Neighbours, from the bytes of the pack that begin with the first of them."""
+        decompress, offset = self._decompressor.decompress, group[0].offset
+        batch, size = [], 0
+        for entry in group:
+            start = entry.offset - offset
+            try:
+                content = decompress(data[start : start + entry.length], max_output_size=entry.size)
+            except zstandard.ZstdError as error:
+                raise self._damaged(entry.pack) from error
+            if sha256(content).hexdigest() != entry.digest:
+                raise self._damaged(entry.pack)
+            batch.append((entry, content))
+            size += entry.size
+            if size >= BATCH_BYTES or len(batch) == BATCH_FILES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
     async def _streamed(self, entry: Entry) -> AsyncIterator[bytes]:
         decompressor = zstandard.ZstdDecompressor()
         frame = decompressor.decompressobj()
-        seen = hashlib.sha256()
+        seen = sha256()
         try:
             async for chunk in self._store.stream(entry.pack, entry.offset, entry.length):
                 while chunk:

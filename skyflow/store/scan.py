@@ -53,12 +53,13 @@ class Scan:
     """Sockets, pipes and devices, which cannot be copied."""
 
 
-def scan(source: bytes, leave_out: Collection[bytes] = ()) -> Scan:
+def scan(source: bytes, leave_out: Collection[bytes] = (), *, ignore: bool = True) -> Scan:
     """Walks a folder (links to folders are not followed), or looks at one file.
 
     Args:
         source: its absolute path.
         leave_out: absolute paths that are passed over.
+        ignore: whether ignore files are respected.
 
     Raises:
         InvalidTaskError: something cannot be read.
@@ -69,7 +70,7 @@ def scan(source: bytes, leave_out: Collection[bytes] = ()) -> Scan:
         raise InvalidTaskError(f"Cannot read {name_text(source)!r}: {error.strerror}.") from error
     if stat.S_ISDIR(status.st_mode):
         result = Scan("d", source)
-        _walk(result, IgnoreRules.of_root(source), leave_out)
+        _walk(result, IgnoreRules.of_root(source) if ignore else IgnoreRules(""), leave_out)
         result.found.sort()
         return result
     if not stat.S_ISREG(status.st_mode):

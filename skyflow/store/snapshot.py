@@ -70,14 +70,20 @@ class _Previous:
 
 
 async def take_snapshot(
-    store: Store, source: Path, *, leave_out: Sequence[Path] = (), progress: Progress | None = None
+    store: Store,
+    source: Path,
+    *,
+    leave_out: Sequence[Path] = (),
+    ignore: bool = True,
+    progress: Progress | None = None,
 ) -> Snapshot:
     """Stores what a folder, or a single file, holds now.
 
     Args:
         store: where to.
-        source: of the client. Ignore files are respected; see `IgnoreRules`.
+        source: of the client.
         leave_out: folders that are passed over wherever they are, beside the store's own.
+        ignore: whether ignore files are respected; see `IgnoreRules`. Of a checkout, git has decided what is in it.
         progress: is called from the event loop.
 
     Raises:
@@ -85,15 +91,19 @@ async def take_snapshot(
         StoreError: the store cannot be written.
     """
     with _no_collector():
-        return await _take(store, source, leave_out, progress)
+        return await _take(store, source, leave_out, ignore, progress)
 
 
-async def _take(store: Store, source: Path, leave_out: Sequence[Path], progress: Progress | None) -> Snapshot:
+async def _take(
+    store: Store, source: Path, leave_out: Sequence[Path], ignore: bool, progress: Progress | None
+) -> Snapshot:
     root = os.path.realpath(os.fsencode(source))
     head = _head_key(root)
     scanned_ns = time.time_ns()
     outside = {os.path.realpath(os.fsencode(path)) for path in (*leave_out, *store.folder)}
-    found, previous = await asyncio.gather(asyncio.to_thread(scan, root, outside), _load_previous(store, head))
+    found, previous = await asyncio.gather(
+        asyncio.to_thread(scan, root, outside, ignore=ignore), _load_previous(store, head)
+    )
     known = {file.path: entry for file in found.found if file.kind == "f" and (entry := previous.same(file))}
     changed = [file for file in found.found if file.kind == "f" and file.path not in known]
     packer = Packer(store, found.root, _places(previous), _counter(changed, progress))

@@ -191,7 +191,7 @@ class LaunchWorkflow:
         with self._stage(Stage.PROVISION):
             while (found := await self.provision.run(plan)) is None:
                 if not self.request.retry_until_up:
-                    raise exhausted(self.cluster, self.progressed.attempts)
+                    raise exhausted(self.cluster, self.progressed.attempts, self.progressed.num_tried)
                 pause = self.provision.next_pause()
                 self.progressed.waiting_for = waiting(self.progressed.attempts, pause)
                 workflow.set_current_details(describe(self.progressed))

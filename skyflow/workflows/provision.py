@@ -111,6 +111,7 @@ class Provision:
         return self.pause
 
     async def _try(self, index: int, offer: Offer) -> list[Node]:
+        self.progress.num_tried += 1
         for tries in range(1, TRIES_PER_OFFER + 1):
             attempt = Attempt(
                 place=offer.place,

@@ -30,13 +30,17 @@ def status(user: User, cluster: str) -> str:
 
 def test_failover_is_seen(user: User) -> None:
     user.ok("local", "zones", "east", "east-a", "east-b")
-    user.ok("local", "type", "gpu", "--cpus", "100", "--memory", "500", "--price", "4", "--spot-price", "1.2")
+    sizes = ["--cpus", "100", "--memory", "500", "--gpus", "a100:8", "--price", "4", "--spot-price", "1.2"]
+    user.ok("local", "type", "gpu", *sizes)
     user.ok("local", "stockout", "--zone", "east-a")
     shown = json.loads(user.ok("local", "show", "-o", "json"))
     assert shown["regions"]["east"] == ["east-a", "east-b"]
-    assert {"name": "gpu", "cpus": 100, "memory": 500, "price": 4, "spot_price": 1.2} in shown["instance_types"]
-    done = user.run("launch", "-c", "fo", "--infra", "local/east", "-t", "gpu", "echo here")
-    assert (done.returncode, done.stdout) == (0, "here\n")
+    assert {
+        "name": "gpu", "cpus": 100, "memory": 500, "price": 4, "spot_price": 1.2, "accelerators": "a100:8"
+    } in shown["instance_types"]  # fmt: skip
+    echo = "echo here $SKYPILOT_NUM_GPUS_PER_NODE"
+    done = user.run("launch", "-c", "fo", "--infra", "local/east", "--gpus", "A100:8", echo)
+    assert (done.returncode, done.stdout) == (0, "here 8\n")
     assert "local/east/east-a gpu: There is no capacity in east-a (gpu) now." in done.stderr
     assert "local/east/east-b" in done.stderr
     story = user.ok("logs", "--provision", "fo")

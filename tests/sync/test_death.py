@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -108,9 +108,9 @@ async def test_death_at_every_step(store: Store, node_path: str, tmp_path: Path,
 class BrokenReader(SnapshotReader):
     """A store that breaks in the middle."""
 
-    async def contents(self, entries: Sequence[Entry]) -> AsyncIterator[tuple[Entry, bytes]]:
-        async for item in super().contents(entries[:3]):
-            yield item
+    async def batches(self, entries: Sequence[Entry]) -> AsyncGenerator[Sequence[tuple[Entry, bytes]], None]:
+        async for batch in super().batches(entries[:3]):
+            yield batch
         raise StoreError("the store broke")
 
 
@@ -190,7 +190,7 @@ async def test_a_rubbish_stage_is_swept(node: ShellNode, store: Store, tmp_path:
     (state,) = node.home.glob(".skyflow/sync/*")
     (state / "stage.999999999").mkdir()
     await sync(node, SnapshotReader(store), middle, WORKDIR)
-    assert sorted(path.name for path in state.iterdir()) == ["list", "lock"]
+    assert sorted(path.name for path in state.iterdir()) == ["changes", "list", "lock"]
 
 
 async def test_a_sync_that_never_gets_its_turn(

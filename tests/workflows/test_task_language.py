@@ -30,13 +30,14 @@ async def test_a_long_plan_is_walked_in_pages(world: World, unique: str) -> None
 
 
 async def test_when_all_pages_have_failed_the_error_tells_every_place(world: World, unique: str) -> None:
-    world.offers, world.page = [offer(zone) for zone in "abc"], 2
-    world.failures = {zone: ProvisionError("no capacity", scope="zone") for zone in "abc"}
+    zones = "abcdefghij"
+    world.offers, world.page = [offer(zone) for zone in zones], 2
+    world.failures = {zone: ProvisionError("no capacity", scope="zone") for zone in zones}
     error = await failure(await start(world.client, unique, {"task": {"run": "x"}, "cluster": unique}))
     assert error.type == "ResourcesUnavailableError"
-    assert [attempt["place"] for attempt in error.details[0]["failover_history"]] == [
-        "fake/r/a", "fake/r/b", "fake/r/c",
-    ]  # fmt: skip
+    assert [attempt["place"] for attempt in error.details[0]["failover_history"]] == [f"fake/r/{z}" for z in zones]
+    assert "Tried 10: fake/r/c (t): no capacity; " in error.message
+    assert "fake/r/j (t): no capacity; and 2 before them. Wait for them" in error.message
 
 
 async def test_the_plan_is_asked_for_what_the_task_says(world: World, unique: str) -> None:
