@@ -20,5 +20,5 @@ def run() -> list[Ratio]:
         listed = median(TIMES, lambda: home.command([*SKYFLOW, "gpus", "list", "A100"]))
     return [
         Ratio("read the catalogs of AWS and Google / bare Python", both, bare, 8),
-        Ratio("skyflow gpus list A100 / import typer, rich", listed, peer, 4),
+        Ratio("skyflow gpus list A100 / import typer, rich", listed, peer, 4.5),
     ]
