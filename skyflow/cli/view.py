@@ -82,7 +82,9 @@ def amount(size: float) -> str:
 
 def dollars(price: float | None) -> str:
     """An hourly price."""
-    return "-" if price is None else f"${price:.4g}"
+    if price is None:
+        return "-"
+    return f"${price:,.0f}" if price >= 10_000 else f"${price:.4g}"
 
 
 def clusters(views: Sequence[dict[str, Any]], *, to_stderr: bool = False, verbose: bool = False) -> None:

@@ -87,7 +87,9 @@ def test_a_laboratory_is_written_and_read_back(tmp_path: Path) -> None:
 
 
 def test_a_laboratory_has_accelerators_in_name_only() -> None:
-    lab = LabConfig.model_validate({"instance_types": [{"name": "g", "cpus": 8, "memory": 9, "accelerators": "a100:8"}]})
+    lab = LabConfig.model_validate(
+        {"instance_types": [{"name": "g", "cpus": 8, "memory": 9, "accelerators": "a100:8"}]}
+    )
     (node,) = {one.type for one in lab.listings()}
     assert (node.accelerator, node.accelerator_count) == ("A100", 8)
     for wrong in ("A100:x", "80GB"):

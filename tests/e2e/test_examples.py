@@ -174,3 +174,22 @@ def test_09_plain_javascript(user: User, tmp_path: Path) -> None:
     assert started.startswith("started launch/from-node/")
     assert ended == "job 1 SUCCEEDED, nodes taken down: true"
     assert stages == "OPTIMIZE → PROVISION → PRE_EXEC → EXEC → DOWN"
+
+
+def test_10_plan(user: User) -> None:
+    planned = json.loads(user.ok("optimize", "-o", "json", "examples/10-plan/pipeline.yaml", cwd=ROOT))
+    assert [task["name"] for task in planned["tasks"]] == ["prepare", "train", "evaluate"]
+    prepare, train, evaluate = (task["offer"] for task in planned["tasks"])
+    assert prepare["cloud"] == "aws"  # its data is there, and moving 500 GB out would cost more than any node
+    assert train["accelerators"] in ({"A100": 8}, {"H100": 8}) and evaluate["use_spot"]
+    assert planned["total_cost"] == pytest.approx(
+        sum(one["cost"] for one in planned["tasks"] + planned["edges"]), abs=1e-6
+    )
+    shown = command(user, "skyflow", "optimize", "examples/10-plan/pipeline.yaml")
+    assert shown.returncode == 0 and "Total: $" in shown.stdout
+    assert "Not enabled from here: " in shown.stderr
+    done = command(user, sys.executable, "examples/10-plan/graph.py")
+    assert done.returncode == 0, done.stderr
+    cost, time = done.stdout.split("TIME:")
+    assert "large runs on a2-highgpu-8g" in cost or "large runs on p4d" in cost or "large runs on p5" in cost
+    assert "large: 1 × p5.48xlarge" in time or "large: 1 × a3-highgpu-8g" in time
