@@ -27,8 +27,8 @@ _ALIASES = {
     "a100-40gb": "A100", "a100-sxm4-40gb": "A100", "a100-sxm4-80gb": "A100-80GB", "a100-80g": "A100-80GB",
     "h100-80gb": "H100", "h100-80gb-hbm3": "H100", "h100-sxm": "H100", "h100-mega-80gb": "H100-MEGA",
     "h200-141gb": "H200", "h200-sxm": "H200", "v100-16gb": "V100", "v100-sxm2": "V100", "t4-16gb": "T4",
-    "rtx-3090": "RTX3090", "rtx-4090": "RTX4090", "rtx-5090": "RTX5090", "inf1": "Inferentia", "inf2": "Inferentia2",
-    "trn1": "Trainium", "trn2": "Trainium2",
+    "rtx-3090": "RTX3090", "rtx-4090": "RTX4090", "rtx-5090": "RTX5090", "rtx-pro-6000": "RTXPRO6000",
+    "inf1": "Inferentia", "inf2": "Inferentia2", "trn1": "Trainium", "trn2": "Trainium2",
 }  # fmt: skip
 _KNOWN = {name.lower(): name for family in MEMORY.values() for name in family} | _ALIASES
 _MAKERS = re.compile(r"(nvidia[-_ ]?)?(tesla[-_ ]?)?(?P<rest>.+)")
@@ -122,9 +122,11 @@ def _with_memory(words: str, wanted: re.Match[str]) -> list[str]:
     names = [name for name, memory in family.items() if memory == size or (wanted["more"] and memory > size)]
     if not names:
         sizes = sorted(set(family.values()))
+        hint = f"there are {', '.join(map(str, sizes))} GB. Put + behind it for at least as much."
+        if size > sizes[-1]:
+            hint = f"the most is {sizes[-1]} GB."
         raise InvalidTaskError(
-            f"resources.accelerators: there is no accelerator with {wanted['size']} GB ({show(words)}); there are "
-            f"{', '.join(map(str, sizes))} GB. Put + behind it for at least as much."
+            f"resources.accelerators: there is no accelerator with {size:g} GB ({show(words)}); {hint}"
         )
     return names
 

@@ -20,8 +20,8 @@ def check_cpus(value: object) -> str:
 
 def check_memory(value: object) -> str:
     """GiB a node: `16`, `16+`, `512MB` (which is 0.5); `4x` and `4x+` are so many GiB a CPU."""
-    if isinstance(value, str) and (per_cpu := _PER_CPU.fullmatch(value.strip())) and float(per_cpu[1]) > 0:
-        return f"{float(per_cpu[1]):g}x{per_cpu[2]}"
+    if isinstance(value, str) and (per_cpu := _PER_CPU.fullmatch(value.strip())):
+        return f"{_digits('memory', float(per_cpu[1]), value)}x{per_cpu[2]}"
     return _check("memory", value, "GiB such as 16, '16+' for at least 16, or '512MB'", units=True)
 
 
@@ -45,8 +45,10 @@ def _check(field: str, value: object, form: str, *, units: bool) -> str:
     unit = found[2].upper().removesuffix("B").removesuffix("I") if found and units else ""
     if not found or unit not in _GIB or (found[2] and not units):
         raise InvalidTaskError(f"resources.{field} must be {form}, found {describe(value)}.")
-    number = float(found[1]) * _GIB[unit]
+    return _digits(field, float(found[1]) * _GIB[unit], value) + found[3]
+
+
+def _digits(field: str, number: float, value: object) -> str:
     if not 0.000_000_5 < number < math.inf:
         raise InvalidTaskError(f"resources.{field} must be more than 0, found {describe(value)}.")
-    digits = str(int(number)) if number.is_integer() else f"{number:.6f}".rstrip("0").rstrip(".")
-    return digits + found[3]
+    return str(int(number)) if number.is_integer() else f"{number:.6f}".rstrip("0").rstrip(".")

@@ -34,7 +34,10 @@ class Choice(list[Resources]):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Choice) and not self.ordered and not other.ordered:
             return set(self) == set(other)
-        return super().__eq__(other) and self.ordered == getattr(other, "ordered", self.ordered)
+        return list(self) == other and self.ordered == getattr(other, "ordered", self.ordered)
+
+    def __ne__(self, other: object) -> bool:  # that of a list knows nothing of the order
+        return not self == other
 
     __hash__ = None
 
@@ -140,9 +143,9 @@ class _Merged(Document):
 
 def _entries(document: Document, value: object, path: Path) -> list[tuple[dict[str, Any], Path]]:
     if not isinstance(value, list | tuple) or not value:
-        found = describe(value) if not isinstance(value, list | tuple) else "an empty one"
+        what = describe(value) if not isinstance(value, list | tuple) else "an empty one"
         raise InvalidTaskError(
-            f"{document.at(path)}resources.{path[-1]} must be a list of resources, one entry for each, found {found}."
+            f"{document.at(path)}resources.{path[-1]} must be a list of resources, one entry for each, found {what}."
         )
     found = []
     for index, entry in enumerate(value):

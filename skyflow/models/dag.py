@@ -9,11 +9,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from skyflow.errors import InvalidTaskError
-from skyflow.models.task import Task, collecting
+from skyflow.models.task import Pairs, Task, collecting
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
 
     from skyflow.models.header import Header
 
@@ -41,27 +40,43 @@ class Dag:
         self._tokens: list[Token[Any]] = []
 
     @classmethod
-    def from_yaml(cls, path: str | os.PathLike[str], envs: Mapping[str, str] | None = None) -> Dag:
+    def from_yaml(cls, path: str | os.PathLike[str], envs: Pairs = None, secrets: Pairs = None) -> Dag:
         """The tasks of a YAML file: one, a pipeline (each after the one before it), or a job group.
+
+        Args:
+            path: of the file.
+            envs: variables that replace those of every task (`--env`).
+            secrets: values of secrets, the same (`--secret`).
 
         Raises:
             InvalidTaskError: something in it is wrong; names the file and the line.
         """
         from skyflow.models import dag_source, yaml_source  # as in Task.from_yaml
 
-        return dag_source.read_dag(yaml_source.read_documents(path), envs)
+        return dag_source.read_dag(yaml_source.read_documents(path), envs, secrets)
 
     @classmethod
-    def from_yaml_str(cls, text: str, envs: Mapping[str, str] | None = None) -> Dag:
+    def from_yaml_str(cls, text: str, envs: Pairs = None, secrets: Pairs = None) -> Dag:
         """The same of a text."""
         from skyflow.models import dag_source, yaml_source  # as in Task.from_yaml
 
-        return dag_source.read_dag(yaml_source.read_texts(text), envs)
+        return dag_source.read_dag(yaml_source.read_texts(text), envs, secrets)
 
     def to_yaml_configs(self) -> list[dict[str, Any]]:
-        """The documents from which the same tasks come."""
-        header = [] if self.header is None else [self.header.to_yaml_config()]
-        return header + [task.to_yaml_config() for task in self.tasks]
+        """The documents from which the same tasks come.
+
+        Raises:
+            InvalidTaskError: the edges are not those that documents can say.
+        """
+        tasks = [task.to_yaml_config() for task in self.tasks]
+        header = {} if self.header is None else self.header.to_yaml_config()
+        if "execution" not in header and not self.is_chain():
+            raise InvalidTaskError(f"{self} cannot be written as YAML: its tasks do not run one after the other.")
+        if len(tasks) > 1 and not header:
+            from skyflow.models.header import is_header  # rare
+
+            header = {"execution": "serial"} if self.header is not None or is_header(tasks[0]) else {}
+        return [header, *tasks] if header else tasks
 
     def add(self, task: Task) -> None:
         """Adds a task, once."""

@@ -60,27 +60,29 @@ def check_num_nodes(num_nodes: object) -> int:
     return num_nodes
 
 
-def check_workdir(workdir: object) -> str | dict[str, str] | None:
+def check_workdir(workdir: object, document: Document | None = None) -> str | dict[str, str] | None:
     """The path of the workdir, or `url` and `ref` of a git repository. Whether it exists is not looked at here."""
+    document = document or Document(None)
     if isinstance(workdir, Mapping):
-        return _check_git(workdir)
+        return _check_git(document, workdir)
     if workdir is not None and (not isinstance(workdir, str) or not workdir):
         raise InvalidTaskError(
-            f"workdir must be the path of a local folder, or url and ref of a git repository, found "
-            f"{describe(workdir)}."
+            f"{document.at(('workdir',))}workdir must be the path of a local folder, or url and ref of a git "
+            f"repository, found {describe(workdir)}."
         )
-    return None if workdir is None else check_text(workdir, "workdir")
+    return None if workdir is None else document.check(("workdir",), lambda path: check_text(path, "workdir"), workdir)
 
 
-def _check_git(workdir: Mapping[str, object]) -> dict[str, str]:
-    given = Document(None).fields(workdir, (), _GIT)
+def _check_git(document: Document, workdir: Mapping[str, object]) -> dict[str, str]:
+    given = document.fields(workdir, ("workdir",), _GIT)
     if "url" not in given:
-        raise InvalidTaskError("workdir from git needs a url.")
+        raise InvalidTaskError(f"{document.at(('workdir',))}workdir from git needs a url.")
     for field, value in given.items():
+        at = document.at(("workdir", field))
         if not isinstance(value, str) or not value.strip() or value.startswith("-"):
             what = "the address of a git repository" if field == "url" else "a branch, a tag or a commit"
-            raise InvalidTaskError(f"workdir.{field} must be {what}, found {describe(value)}.")
-        check_text(value, f"workdir.{field}")
+            raise InvalidTaskError(f"{at}workdir.{field} must be {what}, found {describe(value)}.")
+        check_text(value, f"{at}workdir.{field}")
     return given
 
 

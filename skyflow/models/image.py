@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from skyflow.errors import InvalidTaskError
-from skyflow.models.document import describe
+from skyflow.models.document import describe, show
 
 DOCKER = "docker:"
 
@@ -20,8 +20,8 @@ def check_image_id(value: object) -> ImageId:
     if isinstance(value, Mapping):
         if not value:
             raise InvalidTaskError("resources.image_id is an empty mapping; give region: image, or leave it out.")
-        return {_text(key, "a region in resources.image_id"): _image(one) for key, one in value.items()}
-    return _image(value)
+        return {_region(key): _image(one, f"resources.image_id[{show(key)}]") for key, one in value.items()}
+    return _image(value, "resources.image_id")
 
 
 def uses_docker(image: ImageId | None) -> bool:
@@ -30,14 +30,20 @@ def uses_docker(image: ImageId | None) -> bool:
     return any(one.startswith(DOCKER) for one in images) or (isinstance(image, dict) and "docker" in image)
 
 
-def _image(value: object) -> str:
-    text = _text(value, "resources.image_id")
-    if text in (DOCKER, "skypilot:"):
-        raise InvalidTaskError(f"resources.image_id: there is no image behind {text!r}.")
-    return text
+def _image(value: object, where: str) -> str:
+    if not _is_word(value):
+        raise InvalidTaskError(f"{where} must be the name of an image, found {describe(value)}.")
+    image = str(value).strip()
+    if image in (DOCKER, "skypilot:"):
+        raise InvalidTaskError(f"{where}: there is no image behind {image!r}.")
+    return image
 
 
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str) or not value.strip() or any(c.isspace() for c in value.strip()):
-        raise InvalidTaskError(f"{what} must be the name of an image or region, found {describe(value)}.")
-    return value.strip()
+def _region(value: object) -> str:
+    if not _is_word(value):
+        raise InvalidTaskError(f"resources.image_id: a region must be a name, found {describe(value)}.")
+    return str(value).strip()
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and value.strip().isprintable() and " " not in value.strip()

@@ -36,10 +36,12 @@ def check_source(target: str, source: object) -> str:
         InvalidTaskError: it is neither.
     """
     where = f"file_mounts[{show(target)}]"
+    if isinstance(source, Mapping) or hasattr(source, "to_yaml_config"):
+        raise InvalidTaskError(f"{where} is a storage; give it to set_storage_mounts, as a Storage.")
     if not isinstance(source, str) or not source:
         raise InvalidTaskError(f"{where} must be a local path, a URI or a storage object, found {describe(source)}.")
     check_text(source, where)
-    if source.endswith("/"):
+    if source.endswith("/") and not is_uri(source):
         raise InvalidTaskError(f"{where}: the source {show(source)} may not end with '/'; leave that off.")
     return source
 

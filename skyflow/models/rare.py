@@ -26,6 +26,12 @@ CHECKS = {
 }
 """Field → module in this package, and the function that checks a value."""
 
+_CLASSES = {
+    "secrets": "Secrets", "service": "Service", "pool": "Pool", "config": "Overrides", "inputs": "Transfer",
+    "outputs": "Transfer",
+}  # fmt: skip
+"""Field → class in the same module, of which Python code may give a value."""
+
 RARE = tuple(field for field in CHECKS if field != "storage_mounts")
 """Those that a task YAML names so. Storage mounts stand among the file mounts there."""
 
@@ -91,7 +97,7 @@ def check(document: Document, field: str, value: Any) -> Any:
     """The value of one field as its own class; one that is of that class already is kept."""
     module, _, name = CHECKS[field].partition(":")
     home = import_module(f"skyflow.models.{module}")
-    if type(value).__module__ == home.__name__:
+    if field in _CLASSES and isinstance(value, getattr(home, _CLASSES[field])):
         return value
     return getattr(home, name)(document, value, (field,))
 

@@ -242,12 +242,12 @@ def _plain(check: Callable[[Any], Any]) -> Checker:
     return lambda document, value, path: document.check(path, check, value)
 
 
-def _rare(module: str, name: str) -> Checker:
-    """A check of a field that few tasks have: its module is imported when one does. Its own class is taken, too."""
+def _rare(module: str, name: str, cls: str | None = None) -> Checker:
+    """A check of a field that few tasks have: its module is imported when one does. A value of its class is kept."""
 
     def check(document: Document, value: Any, path: Path) -> Any:
         home = import_module(f"skyflow.models.{module}")
-        if type(value).__module__ == home.__name__:
+        if cls is not None and isinstance(value, getattr(home, cls)):
             return value
         return getattr(home, name)(document, value, path)
 
@@ -328,7 +328,7 @@ _CHECKS: dict[str, Checker] = {
     "accelerators": _plain(_check_accelerators),
     "accelerator_args": _check_accelerator_args,
     "use_spot": _plain(_check_use_spot),
-    "job_recovery": _rare("recovery", "check_job_recovery"),
+    "job_recovery": _rare("recovery", "check_job_recovery", "JobRecovery"),
     "disk_size": _plain(check_disk_size),
     "disk_tier": _one_of("disk_tier", TIERS, none=True),
     "network_tier": _one_of("network_tier", NETWORK_TIERS),
@@ -337,7 +337,7 @@ _CHECKS: dict[str, Checker] = {
     "labels": _rare("label", "check_labels"),
     "max_hourly_cost": _plain(_check_cost),
     "local_disk": _plain(_check_local_disk),
-    "autostop": _rare("autostop", "check_autostop"),
+    "autostop": _rare("autostop", "check_autostop", "Autostop"),
     "hooks": _rare("hook", "check_hooks"),
     "priority": _plain(_check_priority),
     "priority_class": _plain(_check_priority_class),

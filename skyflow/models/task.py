@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from skyflow.errors import InvalidTaskError, NotSupportedError
 from skyflow.models.choice import Choice, check_resources
-from skyflow.models.document import Document, show
+from skyflow.models.document import Document, Schema, show
 from skyflow.models.env import check_envs
 from skyflow.models.feature import CloudFeature
 from skyflow.models.field import (
@@ -28,9 +28,13 @@ from skyflow.models.rare import RARE, RareFields
 from skyflow.models.resources import Resources
 
 if TYPE_CHECKING:
+    from skyflow.models.filled import Filled
     from skyflow.models.secret import Secret
     from skyflow.models.storage import Storage
     from skyflow.models.transfer import Transfer
+
+Pairs = Mapping[str, Any] | list[tuple[str, Any]] | None
+"""Names and values, as a dict or as pairs."""
 
 collecting: ContextVar[Any] = ContextVar("collecting", default=None)
 """The Dag whose `with` block is being executed: a task made there belongs to it."""
@@ -66,7 +70,7 @@ class Task:
         *,
         setup: str | None = None,
         run: str | list[str] | RunFunction | None = None,
-        envs: Mapping[str, Any] | list[tuple[str, Any]] | None = None,
+        envs: Pairs = None,
         workdir: str | Mapping[str, str] | None = None,
         num_nodes: int | None = None,
         file_mounts: Mapping[str, str] | None = None,
@@ -86,10 +90,14 @@ class Task:
         self.blocked_resources: list[Resources] = list(blocked_resources or [])
         if not all(isinstance(one, Resources) for one in self.blocked_resources):
             raise InvalidTaskError("blocked_resources must be Resources.")
+        for field in rare:
+            if problem := _ARGUMENTS.unknown(field, None):
+                raise problem
         self.rare = RareFields(Document(None), rare)
         self.best_resources: Any = None
         """A place that was chosen beforehand; the optimizer is not asked then (PARITY E17)."""
         self._hours: Callable[[Any], float] | None = None
+        self._filled: Filled | None = None
         dag = collecting.get()
         if dag is not None:
             dag.add(self)
@@ -97,34 +105,35 @@ class Task:
     # From and to YAML
 
     @classmethod
-    def from_yaml(cls, path: str | os.PathLike[str], envs: Mapping[str, str] | None = None) -> Task:
+    def from_yaml(cls, path: str | os.PathLike[str], envs: Pairs = None, secrets: Pairs = None) -> Task:
         """The task of a YAML file.
 
         Args:
             path: of the file.
-            envs: variables that replace those of the file (`--env`).
+            envs: variables that replace those of the file (`--env`), as a dict or as pairs.
+            secrets: values of secrets, the same (`--secret`).
 
         Raises:
             InvalidTaskError: something in it is wrong; names the file and the line.
         """
         from skyflow.models import task_source, yaml_source  # only here: a shell command needs no YAML parser
 
-        return task_source.read_task(yaml_source.read_file(path), envs)
+        return task_source.read_task(yaml_source.read_file(path), envs, secrets)
 
     @classmethod
-    def from_yaml_str(cls, text: str, envs: Mapping[str, str] | None = None) -> Task:
+    def from_yaml_str(cls, text: str, envs: Pairs = None, secrets: Pairs = None) -> Task:
         """The task of a YAML text. An empty one is an empty task."""
         from skyflow.models import task_source, yaml_source  # as in from_yaml
 
         document = yaml_source.read_text(text)
-        return cls() if document.config is None else task_source.read_task(document, envs)
+        return task_source.read_task(Document({}) if document.config is None else document, envs, secrets)
 
     @classmethod
-    def from_yaml_config(cls, config: Mapping[str, Any], envs: Mapping[str, str] | None = None) -> Task:
+    def from_yaml_config(cls, config: Mapping[str, Any], envs: Pairs = None, secrets: Pairs = None) -> Task:
         """The task of a dict with the keys of a task YAML. Does not look at the file system."""
         from skyflow.models import task_source  # which imports this module
 
-        return task_source.read_task(Document(config), envs)
+        return task_source.read_task(Document(config), envs, secrets)
 
     def to_yaml_config(self, *, reveal_secrets: bool = False) -> dict[str, Any]:
         """The dict from which `from_yaml_config` makes the same task: plain JSON.
@@ -144,7 +153,15 @@ class Task:
             "blocked_resources": [one.to_yaml_config() for one in self.blocked_resources] or None,
             **self.rare.to_yaml_config(reveal_secrets=reveal_secrets),
         }
-        return {field: value for field, value in fields.items() if value is not None}
+        config = {field: value for field, value in fields.items() if value is not None}
+        return config if self._filled is None or reveal_secrets else self._filled.hide(config)
+
+    def remember_filled(self, values: Mapping[str, str], written: Task | None) -> None:
+        """Notes which values of secrets were filled in when it was read, and the task without them, if there is one."""
+        from skyflow.models.filled import Filled  # rare
+
+        filled = self.to_yaml_config()
+        self._filled = Filled(values, filled, {} if written is None else written.to_yaml_config())
 
     def script(self) -> str | None:
         """The commands of `run`; of a function, those that it returns. Raises InvalidTaskError if it fails."""
@@ -160,6 +177,16 @@ class Task:
         Raises:
             InvalidTaskError: a value is wrong, or a local path does not exist.
         """
+        trouble: InvalidTaskError
+        try:
+            return self._validate()
+        except InvalidTaskError as error:
+            if self._filled is None:
+                raise
+            trouble = type(error)(self._filled.redact(str(error)))
+        raise trouble  # not from the error, which may tell the value of a secret
+
+    def _validate(self) -> None:
         check_name_form(check_name(self.name))
         check_setup(self.setup)
         check_run(self.run)
@@ -183,12 +210,12 @@ class Task:
         self.resources = self.resources.override(override)
         return self
 
-    def update_envs(self, envs: Mapping[str, Any] | list[tuple[str, Any]] | None) -> Task:
+    def update_envs(self, envs: Pairs) -> Task:
         """Adds environment variables, or replaces their values (PARITY K10)."""
         self.envs.update(check_envs(envs))
         return self
 
-    def update_secrets(self, secrets: Mapping[str, Any] | list[tuple[str, Any]] | None) -> Task:
+    def update_secrets(self, secrets: Pairs) -> Task:
         """Adds secrets, or replaces their values."""
         from skyflow.models.secret import Secrets, check_secret_values  # rare
 
@@ -360,6 +387,9 @@ FIELDS = (
     "blocked_resources",
     *RARE,
 )
+
+
+_ARGUMENTS = Schema("task", "run: echo hello", (*FIELDS, "storage_mounts"), ())
 
 
 def _join_lines(run: object) -> object:

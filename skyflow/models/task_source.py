@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from skyflow.errors import InvalidTaskError, SkyflowError, UsageError
 from skyflow.models.choice import read_choice
-from skyflow.models.document import Document, Schema, describe, show
+from skyflow.models.document import Document, Schema, check_text, describe, show
 from skyflow.models.env import check_env, check_envs, substitute_deep
 from skyflow.models.field import check_name, check_num_nodes, check_setup, check_workdir
 from skyflow.models.mount import check_mounts, check_target
 from skyflow.models.rare import RARE, RareFields, check, fill_in
 from skyflow.models.resources import Resources
-from skyflow.models.task import FIELDS, Task
+from skyflow.models.task import FIELDS, Pairs, Task, collecting
 
 INTERNAL = ("_metadata", "file_mounts_mapping", "volume_mounts", "storage_mounts", "experimental")
 """Fields that SkyPilot writes for itself, or had once. They are not for users."""
@@ -25,12 +26,13 @@ COMMAND_NAME = "sky-cmd"
 """Name of a task that was given as a shell command."""
 
 
-def read_task(document: Document, overrides: Mapping[str, str] | None) -> Task:
+def read_task(document: Document, overrides: Pairs = None, secrets: Pairs = None) -> Task:
     """The task of a document.
 
     Args:
         document: what was read.
         overrides: variables that replace those of the document (`--env`).
+        secrets: values of secrets, that replace those of the document (`--secret`).
 
     Raises:
         InvalidTaskError: something in it is wrong; names the line.
@@ -39,16 +41,52 @@ def read_task(document: Document, overrides: Mapping[str, str] | None) -> Task:
         raise InvalidTaskError(f"Task YAML {document.name!r} is empty or contains no task definition.")
     given = document.fields(document.config, (), SCHEMA)
     envs = _read_envs(document, given.get("envs"), check_envs(overrides))
-    secrets = check(document, "secrets", given["secrets"]) if "secrets" in given else None
-    known = envs if secrets is None else envs | secrets.reveal()
+    values = _read_secrets(document, given, secrets)
+    task = _fill_in(document, given, envs, values) if values else _build(document, given, envs, envs)
+    dag = collecting.get()
+    if dag is not None:
+        dag.add(task)
+    return task
+
+
+def _build(document: Document, given: Mapping[str, Any], envs: dict[str, str], known: Mapping[str, str]) -> Task:
+    """The task of these fields, with what is known filled in. It belongs to no Dag yet."""
+    token = collecting.set(None)
+    try:
+        return _build_task(document, dict(given), envs, known)
+    finally:
+        collecting.reset(token)
+
+
+def _fill_in(document: Document, given: Mapping[str, Any], envs: dict[str, str], values: dict[str, str]) -> Task:
+    """The same with the values of secrets, too. It remembers what was written, and no error tells a value."""
+    task = written = None
+    with suppress(SkyflowError):  # told by the next attempt, which knows no value
+        task = _build(document, given, envs, envs | values)
+    try:
+        written = _build(document, given, envs, envs)
+    except SkyflowError:
+        if task is None:
+            raise
+    if task is None:
+        raise InvalidTaskError(
+            f"{document.at()}workdir, file_mounts, service or volumes is wrong once the values of its secrets "
+            f"({', '.join(values)}) are filled in."
+        )
+    task.remember_filled(values, written)
+    return task
+
+
+def _build_task(document: Document, given: dict[str, Any], envs: dict[str, str], known: Mapping[str, str]) -> Task:
     if "workdir" in given:
-        given["workdir"] = substitute_deep(given["workdir"], known)
+        given["workdir"] = document.check(
+            ("workdir",), lambda workdir: substitute_deep(workdir, known), given["workdir"]
+        )
     checks = {
         "name": check_name,
         "setup": check_setup,
         "run": _check_run,
         "num_nodes": check_num_nodes,
-        "workdir": check_workdir,
     }
     fields: dict[str, Any] = {
         field: document.check((field,), checker, given[field]) for field, checker in checks.items() if field in given
@@ -56,6 +94,7 @@ def read_task(document: Document, overrides: Mapping[str, str] | None) -> Task:
     mounts, storage = _read_mounts(document, given.get("file_mounts"), known)
     task = Task(
         **fields,
+        workdir=check_workdir(given.get("workdir"), document),
         envs=envs,
         file_mounts=mounts,
         resources=read_choice(document, given.get("resources"), ("resources",)),
@@ -107,7 +146,7 @@ def _holds_mapping(path: str) -> bool:
 def _check_run(run: object) -> str | None:
     if run is not None and not isinstance(run, str):
         raise InvalidTaskError(f"run must be a shell script (str). Got {type(run)}")
-    return run
+    return None if run is None else check_text(run, "run")
 
 
 def _read_envs(document: Document, section: object, overrides: dict[str, str]) -> dict[str, str]:
@@ -122,6 +161,17 @@ def _read_envs(document: Document, section: object, overrides: dict[str, str]) -
         document.check(("envs", key), _check_pair, (key, overrides.get(key, value))) for key, value in section.items()
     ]
     return dict(checked) | overrides
+
+
+def _read_secrets(document: Document, given: dict[str, Any], overrides: Pairs) -> dict[str, str]:
+    """Settles the `secrets` of the fields, with the overrides; returns those that have a value, in plain text."""
+    if "secrets" not in given and not overrides:
+        return {}
+    from skyflow.models.secret import Secrets, check_secret_values  # rare
+
+    own = check(document, "secrets", given["secrets"]) if "secrets" in given else Secrets()
+    given["secrets"] = own = own.update(check_secret_values(overrides))
+    return dict(own.reveal())
 
 
 def _read_mounts(

@@ -117,15 +117,16 @@ class _Reader:
         self.spend(1, event)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
-                raise self.error(event, f"the alias *{event.anchor} stands for nothing that comes before it.")
+                alias = self.show(path, f"*{event.anchor}")
+                raise self.error(event, f"the alias {alias} stands for nothing that comes before it.")
             value, size = self.anchors[event.anchor]
             self.spend(size, event)
             return value
         if depth >= MAX_DEPTH:
             raise self.error(event, f"nested more than {MAX_DEPTH} levels deep.")
-        self.check_tag(event)
+        self.check_tag(event, path)
         if isinstance(event, yaml.ScalarEvent):
-            value = self.scalar(event)
+            value = self.scalar(event, path)
         elif isinstance(event, yaml.SequenceStartEvent):
             value = self.sequence(path, depth)
         else:
@@ -134,7 +135,7 @@ class _Reader:
             self.anchors[event.anchor] = (value, self.count - before)
         return value
 
-    def scalar(self, event: Any) -> object:
+    def scalar(self, event: Any, path: Path = ()) -> object:
         tag: Any = event.tag
         if tag in (None, "!"):
             tag = self.loader.resolve(yaml.ScalarNode, event.value, event.implicit)
@@ -147,7 +148,8 @@ class _Reader:
                 return value
         except (ValueError, OverflowError):  # 2024-99-99, or a number of 5,000 digits
             pass
-        raise self.error(event, f"{show(event.value)} is not a valid {tag.rpartition(':')[2]}; put it in quotes.")
+        kind = tag.rpartition(":")[2]
+        raise self.error(event, f"{self.show(path, show(event.value))} is not a valid {kind}; put it in quotes.")
 
     def sequence(self, path: Path, depth: int) -> list[object]:
         found: list[object] = []
@@ -189,9 +191,14 @@ class _Reader:
             found |= part
         return found
 
-    def check_tag(self, event: Any) -> None:
+    def check_tag(self, event: Any, path: Path = ()) -> None:
         if event.tag not in _PLAIN_TAGS:
-            raise self.error(event, f"the tag {show(event.tag)} is not allowed in a task YAML.")
+            tag = self.show(path, show(event.tag))
+            raise self.error(event, f"the tag {tag} is not allowed in a task YAML.")
+
+    def show(self, path: Path, words: str) -> str:
+        """The words of an error; under `secrets`, where they may be a secret, `***`."""
+        return "***" if path[:1] == ("secrets",) else words
 
     def spend(self, values: int, event: Any) -> None:
         self.count += values
