@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from hashlib import sha256
 from operator import itemgetter
+from typing import TypeVar
 
 import zstandard
 
@@ -15,10 +17,16 @@ from skyflow.store.store import Store
 
 READ_BYTES = 8 << 20
 """About how much of a pack is read at once. A file that is longer than this is streamed."""
+PIECE_BYTES = 4 << 20
+"""How much of such a file is read at once."""
 GAP_BYTES = 64 << 10
 """A gap that is read along, because that is cheaper than another request."""
-BATCH_BYTES, BATCH_FILES = 512 << 10, 256
-"""What is unpacked at once; other work can go on in between."""
+BATCH_BYTES, BATCH_FILES = 256 << 10, 256
+"""What is unpacked at once of small files; other work can go on in between."""
+CHUNK_BYTES, STEP_BYTES = 1 << 20, 64 << 10
+"""About how much of a big file is unpacked at once, and from how much of its piece."""
+
+T = TypeVar("T")
 
 _PLACE = itemgetter(Entry._fields.index("pack"), Entry._fields.index("offset"))
 
@@ -53,31 +61,20 @@ class SnapshotReader:
         Yields:
             Some entries with all their bytes, or one big one with its next chunk. They come in the order that is cheap.
         """
-        groups = list(_groups(sorted(entries, key=_PLACE)))
-        reading = self._ahead(groups, 0)
-        try:
-            for number, group in enumerate(groups):
-                if reading is None:
-                    async for chunk in self._streamed(group[0]):
-                        yield [(group[0], chunk)]
-                    reading = self._ahead(groups, number + 1)
+        groups = list(_groups(entries))
+        async with aclosing(_ahead(self._read(_pieces(groups)))) as pieces:
+            for group in groups:
+                if group[0].size > READ_BYTES:
+                    async with aclosing(_ahead(self._streamed(group[0], pieces))) as chunks:
+                        async for chunk in chunks:
+                            yield [(group[0], chunk)]
                     continue
-                data = await reading
-                reading = self._ahead(groups, number + 1)
-                for batch in self._unpack(group, data):
+                for batch in self._unpack(group, await anext(pieces)):
                     yield batch
-        finally:
-            if reading is not None:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
 
-    def _ahead(self, groups: Sequence[Sequence[Entry]], number: int) -> asyncio.Future[bytes] | None:
-        """Begins to read a group, unless it is streamed (or there is none): what one waits for should be on its way."""
-        if number == len(groups) or groups[number][0].size > READ_BYTES:
-            return None
-        first, last = groups[number][0], groups[number][-1]
-        length = last.offset + last.length - first.offset
-        return asyncio.ensure_future(self._store.get_range(first.pack, first.offset, length))
+    async def _read(self, pieces: Iterable[tuple[str, int, int]]) -> AsyncGenerator[bytes, None]:
+        for key, offset, length in pieces:
+            yield await self._store.get_range(key, offset, length)
 
     def _unpack(self, group: Sequence[Entry], data: bytes) -> Iterator[Sequence[tuple[Entry, bytes]]]:
         """Neighbours, from the bytes of the pack that begin with the first of them."""
@@ -99,22 +96,17 @@ class SnapshotReader:
         if batch:
             yield batch
 
-    async def _streamed(self, entry: Entry) -> AsyncIterator[bytes]:
-        decompressor = zstandard.ZstdDecompressor()
-        frame = decompressor.decompressobj()
-        seen = sha256()
+    async def _streamed(self, entry: Entry, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        """The chunks of a big file, from the pieces that are read of it. It is unpacked in a thread."""
+        frames = _Frames()
         try:
-            async for chunk in self._store.stream(entry.pack, entry.offset, entry.length):
-                while chunk:
-                    if data := frame.decompress(chunk):
-                        seen.update(data)
-                        yield data
-                    chunk = frame.unused_data
-                    if frame.eof:
-                        frame = decompressor.decompressobj()
+            for _ in range(0, entry.length, PIECE_BYTES):
+                frames.take(await anext(pieces))
+                while chunk := await asyncio.to_thread(frames.unpack):
+                    yield chunk
         except zstandard.ZstdError as error:
             raise self._damaged(entry.pack) from error
-        if seen.hexdigest() != entry.digest:
+        if frames.seen.hexdigest() != entry.digest:
             raise self._damaged(entry.pack)
 
     def _damaged(self, key: str) -> ObjectDamagedError:
@@ -123,18 +115,71 @@ class SnapshotReader:
         )
 
 
-def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """Runs of neighbours that are worth one read."""
+class _Frames:
+    """Frames, one after the other, that are cut into pieces anywhere."""
+
+    def __init__(self) -> None:
+        self.seen = sha256()
+        """Of what came out."""
+        self._decompressor = zstandard.ZstdDecompressor()
+        self._frame = self._decompressor.decompressobj()
+        self._piece = memoryview(b"")
+
+    def take(self, piece: bytes) -> None:
+        """The next piece; the last one must be used up."""
+        self._piece = memoryview(piece)
+
+    def unpack(self) -> bytes:
+        """Some bytes, not many more than a frame's; none if the piece is used up."""
+        chunks: list[bytes] = []
+        size = 0
+        while self._piece and size < CHUNK_BYTES:
+            step = self._piece[:STEP_BYTES]  # what is behind the end of a frame is copied: not much, if this is not
+            chunks.append(self._frame.decompress(step))
+            self._piece = self._piece[len(step) - len(self._frame.unused_data) :]
+            if self._frame.eof:
+                self._frame = self._decompressor.decompressobj()
+            size += len(chunks[-1])
+        chunk = b"".join(chunks)
+        self.seen.update(chunk)
+        return chunk
+
+
+async def _ahead(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """The same items; while one is worked on, the next is on its way."""
+    coming = asyncio.ensure_future(anext(source, None))
+    try:
+        while (item := await coming) is not None:
+            coming = asyncio.ensure_future(anext(source, None))
+            yield item
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        await source.aclose()
+
+
+def _pieces(groups: Iterable[Sequence[Entry]]) -> Iterator[tuple[str, int, int]]:
+    """Key, offset and length of what is read at once."""
+    for group in groups:
+        first, last = group[0], group[-1]
+        end = last.offset + last.length
+        step = PIECE_BYTES if first.size > READ_BYTES else end - first.offset
+        for start in range(first.offset, end, step):
+            yield first.pack, start, min(step, end - start)
+
+
+def _groups(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Runs of neighbours that are worth one read, and big files for themselves."""
     group: list[Entry] = []
-    for entry in entries:
-        if group and not (
-            entry.pack == group[0].pack
-            and entry.offset - (group[-1].offset + group[-1].length) <= GAP_BYTES
-            and entry.offset + entry.length - group[0].offset <= READ_BYTES
-            and max(entry.size, group[0].size) <= READ_BYTES
-        ):
+    pack, start, end = "", 0, 0
+    for entry in sorted(entries, key=_PLACE):
+        before, end = end, entry.offset + entry.length
+        is_near = entry.pack == pack and entry.offset - before <= GAP_BYTES and end - start <= READ_BYTES
+        if group and not (is_near and entry.size <= READ_BYTES and group[0].size <= READ_BYTES):
             yield group
             group = []
+        if not group:
+            pack, start = entry.pack, entry.offset
         group.append(entry)
     if group:
         yield group
