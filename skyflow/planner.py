@@ -11,9 +11,8 @@ from skyflow import catalog, clouds
 from skyflow.catalog.table import Catalog
 from skyflow.errors import NoCloudAccessError
 from skyflow.models.dag import Dag, OptimizeTarget
-from skyflow.models.failover import infeasible
 from skyflow.models.node import Offer
-from skyflow.models.plan import Plan, PlanRequest
+from skyflow.models.plan import Plan, infeasible
 from skyflow.models.planning import plan_request
 from skyflow.models.resources import Resources
 from skyflow.models.task import Task
@@ -47,15 +46,22 @@ async def market(settings: Settings, names: Iterable[str] | None = None) -> Mark
         NoCloudAccessError: there is no cloud to plan with.
         NotSupportedError: there is no catalog of one of the names.
     """
+    if names is not None:
+        return Market([_catalog(name, settings) for name in names], [])
     enabled = await clouds.enabled(settings)
     allowed = settings.allowed_clouds
     own = {cloud.name: cloud for cloud in enabled if allowed is None or cloud.name in allowed}
-    if names is not None:
-        return Market([own[n].catalog() if n in own else catalog.load(n, settings.home / "catalog") for n in names], [])
     others = [other for other in clouds.other_catalogs(settings, enabled) if allowed is None or other.cloud in allowed]
     if not own and not others:
         raise NoCloudAccessError("No cloud can be used from here. See why: skyflow check")
     return Market([cloud.catalog() for cloud in own.values()], others)
+
+
+def _catalog(name: str, settings: Settings) -> Catalog:
+    """What a cloud has, whether it can be used from here or not."""
+    if name in clouds.names():
+        return clouds.get(name, settings).catalog()
+    return catalog.load(name, settings.home / "catalog")
 
 
 def plan_task(task: Task, market: Market, target: Target = "cost") -> Plan:
@@ -65,19 +71,30 @@ def plan_task(task: Task, market: Market, target: Target = "cost") -> Plan:
         ResourcesUnavailableError: there is no such place. Its history is empty.
     """
     request, hours = plan_request(task), _hours(task)
-    return _first(request, market, lambda catalogs: rank(request, catalogs, target, hours))
+    found = rank(request, market.catalogs, target, hours)
+    if found.offers:
+        return found
+    elsewhere = rank(request, market.others, target, hours)
+    if not elsewhere.offers:
+        raise infeasible(found.explanation)
+    return elsewhere
 
 
 def plan_dag(dag: Dag, market: Market, target: Target = "cost") -> GraphPlan:
     """The best place for each task of a graph, the traffic between them included.
 
+    If one of them cannot be where this machine can make nodes, all of them are planned as if every cloud could be used.
+
     Raises:
         ResourcesUnavailableError: there is no place for one of them.
     """
+    plans = _regions(dag, market.catalogs, target)
+    if not all(plan.offers for plan in plans) and market.others:
+        plans = _regions(dag, [*market.catalogs, *market.others], target)
     tasks = []
-    for number, task in enumerate(dag.tasks, 1):
-        request, hours = plan_request(task), _hours(task)
-        plan = _first(request, market, lambda catalogs, r=request, h=hours: best_by_region(r, catalogs, target, h))  # type: ignore[misc]
+    for number, (task, plan) in enumerate(zip(dag.tasks, plans, strict=True), 1):
+        if not plan.offers:
+            raise infeasible(plan.explanation)
         tasks.append(
             GraphTask(
                 name=task.name or f"task-{number}",
@@ -89,6 +106,11 @@ def plan_dag(dag: Dag, market: Market, target: Target = "cost") -> GraphPlan:
             )
         )
     return plan_graph(tasks, dag.edge_indexes(), target)
+
+
+def _regions(dag: Dag, catalogs: Sequence[Catalog], target: Target) -> list[Plan]:
+    """For each task, the best offer of each region."""
+    return [best_by_region(plan_request(task), catalogs, target, _hours(task)) for task in dag.tasks]
 
 
 def optimize(
@@ -144,16 +166,6 @@ def as_resources(offer: Offer, task: Task) -> Resources:
         accelerators=offer.accelerators or None,
         use_spot=offer.use_spot,
     )
-
-
-def _first(request: PlanRequest, market: Market, planner: Callable[[Sequence[Catalog]], Plan]) -> Plan:
-    found = planner(market.catalogs)
-    if found.offers:
-        return found
-    elsewhere = planner(market.others)
-    if not elsewhere.offers:
-        raise infeasible(found.explanation)
-    return elsewhere
 
 
 def _hours(task: Task) -> Callable[[Candidate], float]:

@@ -66,7 +66,7 @@ class Catalog:
     """Everything that one cloud has."""
 
     cloud: str
-    listings: Sequence[Listing]
+    listings: Sequence[Listing] = field(repr=False)  # asyncio.run makes the repr of what it returns
     """Without those that `attachments` make possible."""
     host: str | None = None
     """Of a cloud whose nodes are bound to one host."""
@@ -74,7 +74,7 @@ class Catalog:
     """Zone → the other name by which users know it (on AWS: `use1-az1` → `us-east-1a`, which differs per account)."""
     date: str = ""
     """When the prices were read, as YYYY-MM-DD; empty if they are not read from anywhere."""
-    attachments: Sequence[Attachment] = ()
+    attachments: Sequence[Attachment] = field(default=(), repr=False)
     source: str = ""
     """Where the prices were read, in a few words."""
     notes: tuple[str, ...] = ()
@@ -83,6 +83,11 @@ class Catalog:
     """Names of the `CloudFeature`s that its nodes do not have."""
     largest_disk: float | None = None
     """GB that the disk of a node can have; None if there is no limit to be minded."""
+
+    @cached_property
+    def size(self) -> int:
+        """How many zones its listings are in, all of them together. Attachments do not count."""
+        return sum(len(listing.zones) for listing in self.listings)
 
     @property
     def accelerators(self) -> list[str]:

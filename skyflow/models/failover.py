@@ -8,7 +8,7 @@ from typing import Any
 from skyflow.errors import ProvisionError, ResourcesUnavailableError
 from skyflow.models.launch import Attempt
 from skyflow.models.node import Offer
-from skyflow.models.plan import Explanation, RuledOut
+from skyflow.models.plan import RuledOut
 
 TOLD = 8
 """How many answers an error has in its one line. All that are kept are in its failover history."""
@@ -72,16 +72,3 @@ def waiting(attempts: list[Attempt], pause: float) -> str:
     places = len({(a.place, a.instance_type) for a in attempts})
     last = f"; the last said: {attempts[-1].error}" if attempts else ""
     return f"nodes: none of {places} offer(s) can give them now, next try in {pause:.0f} s{last}"
-
-
-def infeasible(why: Explanation) -> ResourcesUnavailableError:
-    """The error when no offer fits in the first place; its history is empty (PARITY C02)."""
-    reasons = "; ".join(why.ruled_out) or "no cloud is enabled"
-    elsewhere = ""
-    if why.elsewhere:
-        best = why.elsewhere[0]
-        elsewhere = (
-            f" {best.cloud} has it from ${best.price:.4g} an hour ({best.instance_type} in {best.region}), but is not "
-            "enabled: skyflow check"
-        )
-    return ResourcesUnavailableError(f"No offer fits the task's resources: {reasons}.{elsewhere}")

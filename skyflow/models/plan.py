@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from skyflow.errors import ResourcesUnavailableError
 from skyflow.models.node import Offer
 from skyflow.models.wire import Wire
 
@@ -87,3 +88,16 @@ class Plan(Wire):
     num_offers: int = 0
     """How many feasible offers there are."""
     explanation: Explanation = Field(default_factory=Explanation)
+
+
+def infeasible(why: Explanation) -> ResourcesUnavailableError:
+    """The error when no offer fits in the first place; its history is empty (PARITY C02)."""
+    reasons = "; ".join(why.ruled_out) or "no cloud is enabled"
+    elsewhere = ""
+    if why.elsewhere:
+        best = why.elsewhere[0]
+        elsewhere = (
+            f" {best.cloud} has it from ${best.price:.4g} an hour ({best.instance_type} in {best.region}), but is not "
+            "enabled: skyflow check"
+        )
+    return ResourcesUnavailableError(f"No offer fits the task's resources: {reasons}.{elsewhere}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from skyflow.catalog.table import Catalog, InstanceType, Listing
 from skyflow.errors import InvalidTaskError
 from skyflow.models.accelerator import canonical, show_accelerators
 from skyflow.models.feature import CloudFeature
 from skyflow.models.node import Offer
-from skyflow.models.plan import PlanRequest, ResourcesRequest
+from skyflow.models.plan import PlanRequest, ResourcesRequest, RuledOut
 
 DEFAULT_CPUS = 8
 """CPUs of a node without accelerators of which nothing is said (PARITY K11)."""
@@ -21,29 +21,37 @@ NO_PRICE = -1.0
 """Of a candidate that is not to be had; until the funnel hears what is wanted of the market."""
 
 
+Found = tuple[Catalog, Listing]
+
+
 class Candidate(NamedTuple):
-    """An instance type in one zone, on demand or spot."""
+    """An instance type in zones of one region, on demand or spot."""
 
     catalog: Catalog
     listing: Listing
-    zone: str
+    zones: tuple[str, ...]
     use_spot: bool
     price: float
 
-    def offer(self, choice: int = 0) -> Offer:
-        """The same as it travels."""
+    @property
+    def accelerators(self) -> dict[str, float]:
+        node = self.listing.type
+        return {node.accelerator: node.accelerator_count} if node.accelerator else {}
+
+    def offer(self, zone: str, choice: int = 0) -> Offer:
+        """The one in this zone, as it travels."""
         node = self.listing.type
         return Offer(
             cloud=self.catalog.cloud,
             region=self.listing.region,
-            zone=self.zone,
+            zone=zone,
             instance_type=node.name,
             cpus=node.cpus,
             memory=node.memory,
             price=self.price,
             use_spot=self.use_spot,
             host=self.catalog.host,
-            accelerators={node.accelerator: node.accelerator_count} if node.accelerator else {},
+            accelerators=self.accelerators,
             arch=node.arch,
             choice=choice,
         )
@@ -70,6 +78,7 @@ class Funnel:
         self.request = request
         self.catalogs = list(catalogs)
         self.found = Narrowed([])
+        self._left = sum(catalog.size for catalog in catalogs)
 
     def run(self) -> Narrowed:
         """Wish after wish, until all are heard or nothing is left."""
@@ -77,9 +86,8 @@ class Funnel:
         for step in (self._types, self._regions):
             listings = step(listings)
         candidates = self._zones(listings)
-        candidates = self._markets(candidates)
-        for words, has, kind in self._last_wishes():
-            candidates = self._keep(words, [one for one in candidates if has(one)], candidates, kind)
+        for last in (self._markets, self._affordable, self._allowed):
+            candidates = last(candidates)
         self.found.candidates = candidates
         return self.found
 
@@ -100,47 +108,39 @@ class Funnel:
             wishes.append((words, lambda catalog: catalog.largest_disk is None or disk <= catalog.largest_disk))
         for words, has in wishes:
             kept = [catalog for catalog in left if has(catalog)]
-            self._note(words, [*_everything(left)], [*_everything(kept)], "cloud")
+            self._note(words, "cloud", sum(catalog.size for catalog in kept), _everything, left)
             left = kept
         return left
 
-    def _listings(self, catalogs: list[Catalog]) -> list[tuple[Catalog, Listing]]:
+    def _listings(self, catalogs: list[Catalog]) -> list[Found]:
         """Those of the instance type, or else with the accelerators that are wanted."""
-        wanted, everything = self.wanted, [*_everything(catalogs)]
-        if (name := wanted.instance_type) is not None:
-            kinds = [canonical(kind) for kind in wanted.accelerators]
-            found = [
-                (catalog, listing)
-                for catalog in catalogs
-                for listing in [*catalog.listings, *(more for kind in kinds for more in catalog.find(kind))]
-                if listing.type.name == name
-            ]
-            found = list({id(listing): (catalog, listing) for catalog, listing in found}.values())
-            self._note(f"instance type {name}", everything, found, "instance_type")
-            everything = found
-        if not wanted.accelerators:
-            if wanted.instance_type is not None:
-                return everything
-            found = [(catalog, listing) for catalog in catalogs for listing in catalog.find(None)]
-            self._note("no accelerator", everything, found, "accelerators")
-            return found
+        wanted = self.wanted
         counts = {canonical(kind): count for kind, count in wanted.accelerators.items()}
-        if wanted.instance_type is None:
+        if (name := wanted.instance_type) is None and not counts:
+            found = [(catalog, one) for catalog in catalogs for one in catalog.find(None)]
+            self._note("no accelerator", "accelerators", _count(found), _everything, catalogs)
+            return found
+        if name is None:
             found = [(catalog, one) for catalog in catalogs for kind in counts for one in catalog.find(kind)]
         else:
-            found = everything
-        found = [(catalog, one) for catalog, one in found if _has_accelerators(one.type, counts)]
-        self._note(show_accelerators(counts), everything, found, "accelerators")
-        return found
+            # With attached accelerators, a listing can be found twice.
+            found = [(catalog, one) for catalog, one in _everything(catalogs) if one.type.name == name]
+            attached = [(catalog, one) for catalog in catalogs for kind in counts for one in catalog.find(kind)]
+            found += [pair for pair in attached if pair[1].type.name == name and pair not in found]
+            self._note(f"instance type {name}", "instance_type", _count(found), _everything, catalogs)
+        if not counts:
+            return found
+        kept = [(catalog, one) for catalog, one in found if _has_accelerators(one.type, counts)]
+        before = (_everything, catalogs) if name is None else (list, found)
+        self._note(show_accelerators(counts), "accelerators", _count(kept), *before)
+        return kept
 
-    def _types(self, listings: list[tuple[Catalog, Listing]]) -> list[tuple[Catalog, Listing]]:
+    def _types(self, listings: list[Found]) -> list[Found]:
+        nodes = {id(one.type): (catalog, one.type) for catalog, one in listings}
         for words, has, kind in self._type_wishes():
-            fine = {
-                id(node): has(catalog, node)
-                for catalog, node in {id(o[1].type): (o[0], o[1].type) for o in listings}.values()
-            }
-            kept = [one for one in listings if fine[id(one[1].type)]]
-            self._note(words, listings, kept, kind)
+            fine = {key for key, (catalog, node) in nodes.items() if has(catalog, node)}
+            kept = [pair for pair in listings if id(pair[1].type) in fine]
+            self._note(words, kind, _count(kept), list, listings)
             listings = kept
         return listings
 
@@ -158,75 +158,95 @@ class Funnel:
             wishes.append(("enough CPUs by default", _enough_by_default, "cpus"))
         return wishes
 
-    def _regions(self, listings: list[tuple[Catalog, Listing]]) -> list[tuple[Catalog, Listing]]:
+    def _regions(self, listings: list[Found]) -> list[Found]:
         if (region := self.wanted.region) is None:
             return listings
-        kept = [(catalog, listing) for catalog, listing in listings if listing.region == region]
-        self._note(f"region {region}", listings, kept, "region")
+        kept = [(catalog, one) for catalog, one in listings if one.region == region]
+        self._note(f"region {region}", "region", _count(kept), list, listings)
         return kept
 
-    def _zones(self, listings: list[tuple[Catalog, Listing]]) -> list[Candidate]:
+    def _zones(self, listings: list[Found]) -> list[Candidate]:
         spot, zone = self.wanted.use_spot, self.wanted.zone
         everywhere = [
-            Candidate(catalog, one, name, spot, NO_PRICE if price is None else price)
+            Candidate(catalog, one, one.zones, spot, NO_PRICE if price is None else price)
             for catalog, one in listings
             for price in [one.spot_price if spot else one.price]
-            for name in one.zones
         ]
         if zone is None:
             return everywhere
-        kept = [one for one in everywhere if zone in (one.zone, one.catalog.zone_names.get(one.zone))]
+        kept = [
+            one._replace(zones=zones)
+            for one in everywhere
+            if (zones := tuple(own for own in one.zones if zone in (own, one.catalog.zone_names.get(own))))
+        ]
         return self._keep(f"zone {zone}", kept, everywhere, "zone")
 
     def _markets(self, candidates: list[Candidate]) -> list[Candidate]:
         market = "spot nodes" if self.wanted.use_spot else "on-demand nodes"
         return self._keep(market, [one for one in candidates if one.price != NO_PRICE], candidates, "market")
 
-    def _last_wishes(self) -> list[tuple[str, Callable[[Candidate], bool], str]]:
-        wishes: list[tuple[str, Callable[[Candidate], bool], str]] = []
-        if (cost := self.wanted.max_hourly_cost) is not None:
-            nodes = self.request.num_nodes
-            wishes.append((f"${cost:g} an hour at most", lambda one: one.price * nodes <= cost, "cost"))
-        if blocked := self.request.blocked:
-            words = "a place that is not blocked"
-            wishes.append((words, lambda one: not any(rule.covers(one.offer()) for rule in blocked), "blocked"))
-        return wishes
+    def _affordable(self, candidates: list[Candidate]) -> list[Candidate]:
+        if (cost := self.wanted.max_hourly_cost) is None:
+            return candidates
+        nodes = self.request.num_nodes
+        kept = [one for one in candidates if one.price * nodes <= cost]
+        return self._keep(f"${cost:g} an hour at most", kept, candidates, "cost")
+
+    def _allowed(self, candidates: list[Candidate]) -> list[Candidate]:
+        if not self.request.blocked:
+            return candidates
+        kept = [
+            one._replace(zones=zones)
+            for one in candidates
+            if (zones := tuple(zone for zone in one.zones if not _is_blocked(one, zone, self.request.blocked)))
+        ]
+        return self._keep("a place that is not blocked", kept, candidates, "blocked")
 
     # What is ruled out
 
     def _keep(self, words: str, kept: list[Candidate], candidates: list[Candidate], kind: str) -> list[Candidate]:
-        if len(kept) < len(candidates):
-            self.found.ruled_out.append((words, len(candidates) - len(kept)))
-        if candidates and not kept and not self.found.kind:
-            self.found.before, self.found.kind = [one for one in candidates if one.price != NO_PRICE], kind
+        if self._lose(words, sum(len(one.zones) for one in kept), kind):
+            self.found.before = [one for one in candidates if one.price != NO_PRICE]
         return kept
 
-    def _note(
-        self,
-        words: str,
-        before: list[tuple[Catalog, Listing]],
-        after: list[tuple[Catalog, Listing]],
-        kind: str,
-    ) -> None:
-        lost = _count(before) - _count(after)
-        if lost:
-            self.found.ruled_out.append((words, lost))
-        if before and not after and not self.found.kind:
-            self.found.kind = kind
+    def _note(self, words: str, kind: str, left: int, listings: Callable[[Any], Iterable[Found]], given: Any) -> None:
+        """Takes note of a wish. What there was before is only listed if nothing is left."""
+        if self._lose(words, left, kind):
+            spot = self.wanted.use_spot
             self.found.before = [
-                Candidate(catalog, one, zone, spot, price)
-                for catalog, one in before
-                for spot, price in ((False, one.price), (True, one.spot_price))
-                if price is not None and spot == self.wanted.use_spot
-                for zone in one.zones
+                Candidate(catalog, one, one.zones, spot, price)
+                for catalog, one in listings(given)
+                if (price := one.spot_price if spot else one.price) is not None
             ]
 
+    def _lose(self, words: str, left: int, kind: str) -> bool:
+        """Counts what a wish has ruled out. True if that was the last."""
+        lost, self._left = self._left - left, left
+        if lost > 0:
+            self.found.ruled_out.append((words, lost))
+        if left or self.found.kind or lost <= 0:
+            return False
+        self.found.kind = kind
+        return True
 
-def _everything(catalogs: Iterable[Catalog]) -> Iterable[tuple[Catalog, Listing]]:
+
+def _is_blocked(one: Candidate, zone: str, rules: list[RuledOut]) -> bool:
+    there = {
+        "cloud": one.catalog.cloud,
+        "region": one.listing.region,
+        "zone": zone,
+        "instance_type": one.listing.type.name,
+        "use_spot": one.use_spot,
+        "accelerators": one.accelerators,
+    }
+    return any(all(getattr(rule, field) in (None, value) for field, value in there.items()) for rule in rules)
+
+
+def _everything(catalogs: Iterable[Catalog]) -> Iterable[Found]:
     return ((catalog, listing) for catalog in catalogs for listing in catalog.listings)
 
 
-def _count(listings: list[tuple[Catalog, Listing]]) -> int:
+def _count(listings: list[Found]) -> int:
     return sum(len(listing.zones) for _, listing in listings)
 
 

@@ -49,12 +49,9 @@ def rank(request: PlanRequest, catalogs: Sequence[Catalog], target: Target = "co
     ranked = _ranked(request, narrowed, target, hours)
     if not ranked:
         return Plan(explanation=_infeasible(request, narrowed, allowed))
-    page = ranked
-    if request.after is not None:
-        last = _offer_key(request.after, request.ordered)
-        page = [entry for entry in ranked if entry[0] > last]
-    offers = [candidate.offer(choice) for _, choice, candidate in page[: request.limit]]
-    return Plan(offers=offers, num_offers=len(ranked), explanation=_explain(request, narrowed, ranked, target))
+    offers = _page(ranked, request)
+    num_offers = sum(len(candidate.zones) for _, _, candidate in ranked)
+    return Plan(offers=offers, num_offers=num_offers, explanation=_explain(request, narrowed, ranked, target))
 
 
 def best_by_region(
@@ -66,13 +63,12 @@ def best_by_region(
     """
     allowed = [catalog for catalog in catalogs if request.clouds is None or catalog.cloud in request.clouds]
     narrowed = [Funnel(wanted, request, allowed).run() for wanted in request.resources]
-    best: dict[tuple[str, str], Offer] = {}
     ranked = _ranked(request, narrowed, target, hours)
+    best: dict[tuple[str, str], Offer] = {}
     for key, choice, candidate in ranked:
-        if key[0] == ranked[0][0][0]:
-            place = (candidate.catalog.cloud, candidate.listing.region)
-            if place not in best:
-                best[place] = candidate.offer(choice)
+        place = (candidate.catalog.cloud, candidate.listing.region)
+        if place not in best and key[0] == ranked[0][0][0]:
+            best[place] = candidate.offer(candidate.zones[0], choice)
     why = _explain(request, narrowed, ranked, target) if ranked else _infeasible(request, narrowed, allowed)
     return Plan(offers=list(best.values()), num_offers=len(ranked), explanation=why)
 
@@ -80,33 +76,58 @@ def best_by_region(
 def _ranked(
     request: PlanRequest, narrowed: list[Narrowed], target: Target, hours: Hours
 ) -> list[tuple[Key, int, Candidate]]:
-    """Each candidate once, with its place in the order and the first set of resources that it satisfies."""
-    found: dict[tuple[object, ...], tuple[Key, int, Candidate]] = {}
+    """The candidates with their place in the order and the first set of resources that they satisfy.
+
+    A zone is in the list once, however many sets of resources want it.
+    """
+    found: list[tuple[Key, int, Candidate]] = []
+    seen: dict[tuple[int, bool], set[str]] = {}
     for choice, one in enumerate(narrowed):
         for candidate in one.candidates:
-            identity = (id(candidate.listing), candidate.zone, candidate.use_spot)
-            if identity not in found:
-                key = _key(candidate, choice if request.ordered else 0, target, hours(candidate))
-                found[identity] = (key, choice, candidate)
-    return sorted(found.values(), key=lambda entry: entry[0])
+            new = candidate
+            if len(narrowed) > 1:
+                before = seen.setdefault((id(candidate.listing), candidate.use_spot), set())
+                if before:
+                    new = candidate._replace(zones=tuple(zone for zone in candidate.zones if zone not in before))
+                before.update(new.zones)
+            if new.zones:
+                key = _key(new, choice if request.ordered else 0, target, hours(new))
+                found.append((key, choice, new))
+    found.sort(key=lambda entry: entry[0])
+    return found
 
 
 def _key(candidate: Candidate, choice: int, target: Target = "cost", hours: float = 1.0) -> Key:
-    """Cheapest (or fastest), then smallest, then by name: the order of the failover."""
+    """Cheapest (or fastest), then smallest, then by name: the order of the failover. Zones come in the end."""
     node = candidate.listing.type
     cost = candidate.price * hours
     best = (hours, cost) if target == "time" else (cost, hours)
-    names = (candidate.catalog.cloud, candidate.listing.region, candidate.zone, node.name, candidate.catalog.host or "")
+    names = (candidate.catalog.cloud, candidate.listing.region, node.name, candidate.catalog.host or "")
     size = (node.cpus, node.memory, *names, node.accelerator or "", node.accelerator_count)
     return (choice, *best, *size, candidate.use_spot)
 
 
 def _offer_key(offer: Offer, ordered: bool) -> Key:
     """The same of an offer that was told before, of a task that takes an hour."""
-    names = (offer.cloud, offer.region, offer.zone, offer.instance_type, offer.host or "")
+    names = (offer.cloud, offer.region, offer.instance_type, offer.host or "")
     accelerator, count = next(iter(offer.accelerators.items()), ("", 0.0))
     size = (offer.cpus, offer.memory, *names, accelerator, count)
     return (offer.choice if ordered else 0, offer.price, 1.0, *size, offer.use_spot)
+
+
+def _page(ranked: list[tuple[Key, int, Candidate]], request: PlanRequest) -> list[Offer]:
+    """The offers that are told: those after the last one, if there was one, and no more than were asked for."""
+    last = None if request.after is None else (_offer_key(request.after, request.ordered), request.after.zone)
+    page: list[Offer] = []
+    for key, choice, candidate in ranked:
+        if last is not None and key < last[0]:
+            continue
+        for zone in sorted(candidate.zones):
+            if len(page) == request.limit:
+                return page
+            if last is None or (key, zone) > last:
+                page.append(candidate.offer(zone, choice))
+    return page
 
 
 # Why
@@ -117,10 +138,11 @@ def _explain(
 ) -> Explanation:
     _, choice, best = ranked[0]
     superlative = "fastest" if target == "time" else "cheapest"
-    chosen = f"the {superlative} of {len(ranked):,} feasible offers"
+    offers = sum(len(candidate.zones) for _, _, candidate in ranked)
+    chosen = f"the {superlative} of {offers:,} feasible offers"
     if request.ordered:
         chosen = f"the {superlative} offer for choice {choice + 1} of {len(narrowed)}, which come in that order"
-    if len(ranked) == 1:
+    if offers == 1:
         chosen = "the only feasible offer"
     kinds = {_kind(best)}
     others: list[Offer] = []
@@ -129,7 +151,7 @@ def _explain(
             break
         if _kind(candidate) not in kinds:
             kinds.add(_kind(candidate))
-            others.append(candidate.offer(other))
+            others.append(candidate.offer(candidate.zones[0], other))
     ruled_out = [f"{words}: {count:,}" for words, count in _together(narrowed)]
     return Explanation(chosen=chosen, next=others, ruled_out=ruled_out)
 
@@ -153,7 +175,7 @@ def _infeasible(request: PlanRequest, narrowed: list[Narrowed], catalogs: Sequen
     nearest: dict[tuple[object, ...], Offer] = {}
     for index, one in enumerate(narrowed):
         for candidate in _nearest(request, index, one):
-            nearest.setdefault(_kind(candidate), candidate.offer(index))
+            nearest.setdefault(_kind(candidate), candidate.offer(candidate.zones[0], index))
     offers = sorted(nearest.values(), key=lambda offer: offer.choice)[:NEXT]
     return Explanation(ruled_out=[_reason(request, i, one) for i, one in enumerate(narrowed)], nearest=offers)
 
@@ -175,7 +197,7 @@ def _instead(request: PlanRequest, index: int, one: Narrowed) -> str:
         case "region":
             return _there_is(candidate.listing.region for candidate in there)
         case "zone":
-            return _there_is(candidate.zone for candidate in there)
+            return _there_is(zone for candidate in there for zone in candidate.zones)
         case "accelerators" if wanted.accelerators:
             return _other_accelerators(wanted.accelerators, there)
         case "cpus" | "memory" | "instance_type":

@@ -11,11 +11,11 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import ProvisionError, SkyflowError
     from skyflow.models.calls import CloudCalls, ClusterCalls, NodesCall, PlanCalls
-    from skyflow.models.failover import TRIES_PER_OFFER, Failover, infeasible
+    from skyflow.models.failover import TRIES_PER_OFFER, Failover
     from skyflow.models.launch import KEPT_ATTEMPTS, Attempt, LaunchProgress, LaunchRequest, StageProgress, describe
     from skyflow.models.node import GangRef, GangRequest, Node, Offer
     from skyflow.models.operation import NodesReport, Reservation
-    from skyflow.models.plan import Plan
+    from skyflow.models.plan import Plan, infeasible
     from skyflow.models.planning import plan_request
     from skyflow.models.stage import Stage
     from skyflow.models.task import Task

@@ -94,7 +94,8 @@ def is_feasible(wanted: ResourcesRequest, offer: Candidate, plan: PlanRequest, o
         return False
     if wanted.cloud not in (None, there.cloud) or wanted.region not in (None, place.region):
         return False
-    if wanted.zone not in (None, offer.zone, there.zone_names.get(offer.zone)):
+    (zone,) = offer.zones
+    if wanted.zone not in (None, zone, there.zone_names.get(zone)):
         return False
     if wanted.instance_type not in (None, node.name) or wanted.use_spot != offer.use_spot:
         return False
@@ -121,12 +122,12 @@ def is_feasible(wanted: ResourcesRequest, offer: Candidate, plan: PlanRequest, o
         return False
     if wanted.max_hourly_cost is not None and offer.price * plan.num_nodes > wanted.max_hourly_cost:
         return False
-    return not any(rule.covers(offer.offer()) for rule in plan.blocked)
+    return not any(rule.covers(offer.offer(zone)) for rule in plan.blocked)
 
 
 def everything(there: list[Catalog]) -> list[Candidate]:
     return [
-        Candidate(one, place, zone, spot, price)
+        Candidate(one, place, (zone,), spot, price)
         for one in there
         for place in one.listings
         for spot, price in ((False, place.price), (True, place.spot_price))
@@ -144,7 +145,7 @@ def test_the_plan_is_what_brute_force_finds(plan: PlanRequest, there: list[Catal
     counted = [one for one in there if plan.clouds is None or one.cloud in plan.clouds]
     only_hosts = all(one.host for one in counted)
     first = {
-        key(offer.offer()): min(fitting)
+        key(offer.offer(*offer.zones)): min(fitting)
         for offer in everything(there)
         if (fitting := [i for i, w in enumerate(plan.resources) if is_feasible(w, offer, plan, only_hosts)])
     }
