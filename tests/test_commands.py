@@ -46,7 +46,9 @@ def test_flags_replace_what_the_task_says(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HERE", "there")
     Path("env").write_text("A=1\nB=2\n")
-    Path("task.yaml").write_text("name: a\nrun: x\nenvs: {B: 0, C: null}\nresources: {infra: aws/r, cpus: 4, ports: 80}")
+    Path("task.yaml").write_text(
+        "name: a\nrun: x\nenvs: {B: 0, C: null}\nresources: {infra: aws/r, cpus: 4, ports: 80}"
+    )
     task = make(
         "task.yaml",
         name="b",
@@ -115,7 +117,7 @@ def test_several_tasks_are_planned_but_not_launched(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"gpus": "A100:x"}, "resources.accelerators: the count of 'A100'"),
-        ({"infra": "marz"}, "There is no cloud 'marz'"),
+        ({"infra": "marz"}, "there is no cloud 'marz'"),
         ({"ports": ["0"]}, "resources.ports: a port is a number from 1 to 65535"),
         ({"secret": ["NOT_SET_ANYWHERE"]}, "--secret NOT_SET_ANYWHERE: NOT_SET_ANYWHERE is not set"),
         ({"disk_tier": "huge"}, "resources.disk_tier must be one of low, medium, high, ultra, best"),

@@ -10,25 +10,45 @@ import skyflow
 
 def test_exported_names() -> None:
     assert skyflow.__all__ == [
+        "AWS",
+        "GCP",
         "Client",
         "ClusterHandle",
         "Dag",
         "Launch",
+        "Local",
         "OptimizeTarget",
         "Resources",
         "Stage",
+        "Storage",
+        "StorageMode",
+        "StoreType",
         "Task",
         "cancel",
+        "clouds",
         "down",
+        "exceptions",
         "exec",
         "launch",
+        "optimize",
         "queue",
         "status",
         "tail_logs",
     ]
     for name in skyflow.__all__:
-        assert getattr(skyflow, name).__name__ == name
+        assert getattr(skyflow, name).__name__.removeprefix("skyflow.") == name
         assert name in dir(skyflow)
+
+
+def test_errors_have_the_names_that_skypilots_users_know() -> None:
+    """PARITY §1.3."""
+    names = """ClusterOwnerIdentityMismatchError InvalidClusterNameError ResourcesMismatchError NotSupportedError
+    ResourcesUnavailableError CommandError NoCloudAccessError CloudUserIdentityError ClusterDoesNotExist
+    ClusterNotUpError InvalidSkyPilotConfigError StorageSpecError StorageModeError"""
+    for name in names.split():
+        assert issubclass(getattr(skyflow.exceptions, name), skyflow.exceptions.SkyflowError)
+    values = "InvalidSkyPilotConfigError ClusterDoesNotExist InvalidClusterNameError StorageModeError"
+    assert all(issubclass(getattr(skyflow.exceptions, name), ValueError) for name in values.split())
 
 
 def test_import_skyflow_loads_nothing_heavy() -> None:

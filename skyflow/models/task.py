@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from skyflow.errors import InvalidTaskError, NotSupportedError
 from skyflow.models.choice import Choice, check_resources
-from skyflow.models.document import Document, Schema, show
+from skyflow.models.document import Document, Schema, describe, show
 from skyflow.models.env import check_envs
 from skyflow.models.feature import CloudFeature
 from skyflow.models.field import (
@@ -87,9 +87,7 @@ class Task:
         self.file_mounts: dict[str, str] | None = None
         self.set_file_mounts(file_mounts)
         self.resources: Choice = check_resources(resources)
-        self.blocked_resources: list[Resources] = list(blocked_resources or [])
-        if not all(isinstance(one, Resources) for one in self.blocked_resources):
-            raise InvalidTaskError("blocked_resources must be Resources.")
+        self.blocked_resources: list[Resources] = _check_blocked(blocked_resources)
         for field in rare:
             if problem := _ARGUMENTS.unknown(field, None):
                 raise problem
@@ -395,3 +393,13 @@ _ARGUMENTS = Schema("task", "run: echo hello", (*FIELDS, "storage_mounts"), ())
 def _join_lines(run: object) -> object:
     """The lines of a script that Python code gave as a list."""
     return "\n".join(run) if isinstance(run, list) and all(isinstance(line, str) for line in run) else run
+
+
+def _check_blocked(blocked: object) -> list[Resources]:
+    found = (
+        [] if blocked is None else list(blocked) if isinstance(blocked, list | tuple | set | frozenset) else [blocked]
+    )
+    for one in found:
+        if not isinstance(one, Resources):
+            raise InvalidTaskError(f"blocked_resources must be a list of Resources, found {describe(one)}.")
+    return found

@@ -138,9 +138,10 @@ def _holds_mapping(path: str) -> bool:
     from skyflow.models import yaml_source  # as in Task.from_yaml
 
     try:
-        return any(isinstance(document.config, Mapping) for document in yaml_source.read_documents(path))
+        found = yaml_source.read_documents(path)
     except SkyflowError:  # a script or a program, so a command
         return False
+    return all(isinstance(document.config, Mapping) for document in found)
 
 
 def _check_run(run: object) -> str | None:

@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyflow.errors import InvalidTaskError, NotSupportedError, SkyflowError, UsageError
+from skyflow.models.feature import CloudFeature
 from skyflow.models.resources import Resources
-from skyflow.models.task import Task, entrypoint
+from skyflow.models.storage import Storage, StorageMode
+from skyflow.models.task import Task
+from skyflow.models.task_source import entrypoint
 
 FULL = """\
 name: train
@@ -39,7 +42,7 @@ run: |
 def test_k01_everything_is_optional() -> None:
     task = Task()
     assert (task.name, task.setup, task.run, task.workdir, task.file_mounts) == (None,) * 5
-    assert task.envs == {} and task.resources == Resources() and task.best_resources is None
+    assert task.envs == {} and list(task.resources) == [Resources()] and task.best_resources is None
     assert task.to_yaml_config() == {}
     task.validate()
 
@@ -58,9 +61,13 @@ def test_k02_run_may_be_a_list_of_lines_in_python_only() -> None:
         Task.from_yaml_config({"run": ["echo a"]})
 
 
-def test_k02_a_function_is_for_a_later_version() -> None:
-    with pytest.raises(NotSupportedError, match="run as a function is not supported by this version"):
-        Task(run=lambda rank, ips: "true")  # type: ignore[arg-type]
+def test_k02_a_function_becomes_plain_commands() -> None:
+    """test_symbolic.py runs them."""
+    task = Task(num_nodes=2, run=lambda rank, ips: f"echo {rank} of {ips[0]}")
+    script = task.to_yaml_config()["run"]
+    assert "echo 0 of ${SKYFLOW_NODE_IP_0}" in script and "echo 1 of ${SKYFLOW_NODE_IP_0}" in script
+    with pytest.raises(InvalidTaskError, match="run, called as a function for rank 0, failed: ZeroDivisionError"):
+        Task(run=lambda rank, ips: str(1 / 0)).to_yaml_config()
 
 
 def test_k05_num_nodes() -> None:
@@ -78,9 +85,9 @@ def test_k05_num_nodes_set_later_is_checked_by_validate() -> None:
 
 
 @pytest.mark.parametrize("field", ["docker_image", "event_callback", "blocked_resources", "storage_mounts", "secrets"])
-def test_k06_k07_k08_arguments_for_later_versions_are_named(field: str) -> None:
-    with pytest.raises(NotSupportedError, match=f"^{field} is not supported by this version of skyflow yet"):
-        Task(**{field: "x"})  # type: ignore[arg-type]
+def test_k06_k07_k08_wrong_arguments_are_named(field: str) -> None:
+    with pytest.raises(InvalidTaskError, match=f"^{field}"):
+        Task(**{field: 5})
 
 
 def test_k09_a_yaml_file(tmp_path: Path) -> None:
@@ -131,18 +138,90 @@ def test_k10_update_envs() -> None:
     assert task.envs == {"A": "3", "B": "2"}
 
 
-def test_k11_resources_as_object_dict_and_set_of_one() -> None:
-    wanted = Resources(cpus="2+")
+def test_k11_resources_as_object_dict_set_and_list() -> None:
+    wanted, other = Resources(cpus="2+"), Resources(cpus=4)
     for given_resources in (wanted, {"cpus": "2+"}, {wanted}, [wanted], (wanted,)):
-        assert Task().set_resources(given_resources).resources == wanted
-    with pytest.raises(NotSupportedError, match="any_of"):
-        Task().set_resources([wanted, Resources(cpus=4)])
+        task = Task().set_resources(given_resources)
+        assert list(task.resources) == [wanted] and not task.resources.ordered
+    ordered, any_of = Task().set_resources([other, wanted]), Task().set_resources({other, wanted})
+    assert list(ordered.resources) == [other, wanted] and ordered.resources.ordered
+    assert set(any_of.resources) == {other, wanted} and not any_of.resources.ordered
+    for wrong in ([wanted, 5], "A100", [], 5):
+        with pytest.raises(InvalidTaskError, match="resources (must be|is empty)"):
+            Task().set_resources(wrong)  # type: ignore[arg-type]
+
+
+def test_k12_override_changes_every_set_of_resources() -> None:
+    task = Task(resources=[Resources(infra="aws", cpus=4), Resources(infra="gcp")])
+    task.set_resources_override({"use_spot": True, "cpus": "8+", "gpus": "T4"})
+    assert [one.to_yaml_config() for one in task.resources] == [
+        {"infra": infra, "cpus": "8+", "accelerators": {"T4": 1}, "use_spot": True} for infra in ("aws", "gcp")
+    ]
+    assert task.resources.ordered
+
+
+def test_k06_k08_k13_held_and_written() -> None:
+    service = {"readiness_probe": "/health", "replicas": 2}
+    task = Task(docker_image="ubuntu:22.04", event_callback="echo $1").set_service(service)
+    config = task.to_yaml_config()
+    assert (config["docker_image"], config["event_callback"], config["service"]) == (
+        "ubuntu:22.04", "echo $1", service,
+    )  # fmt: skip
+    again = Task.from_yaml_config(config)
+    assert (again.docker_image, again.event_callback, again.service) == (
+        "ubuntu:22.04", "echo $1", task.service,
+    )  # fmt: skip
+    assert task.set_service(None).service is None
+
+
+def test_k07_blocked_resources_are_not_lost_in_yaml() -> None:
+    task = Task(blocked_resources=[Resources(infra="aws/us-east-1", accelerators="A100")])
+    again = Task.from_yaml_config(task.to_yaml_config())
+    assert again.blocked_resources == task.blocked_resources
+    with pytest.raises(InvalidTaskError, match="blocked_resources must be"):
+        Task(blocked_resources=["aws"])  # type: ignore[list-item]
 
 
 def test_k14_neither_side_of_a_mount_may_end_with_a_slash() -> None:
     for mounts in ({"/a/": "b"}, {"/a": "b/"}):
         with pytest.raises(ValueError, match="may not end with '/'"):
             Task(file_mounts=mounts)
+
+
+def test_k16_storage_mounts() -> None:
+    storage = Storage(name="data", source="s3://data", mode=StorageMode.COPY)
+    task = Task(file_mounts={"/a": "b"}).set_storage_mounts({"/data": storage})
+    task.update_storage_mounts({"~/more": Storage(name="more")})
+    assert set(task.storage_mounts) == {"/data", "~/more"}
+    config = task.to_yaml_config()["file_mounts"]
+    assert config["/a"] == "b" and config["/data"]["mode"] == "COPY"
+    assert Task.from_yaml_config(task.to_yaml_config()).to_yaml_config() == task.to_yaml_config()
+    assert task.set_storage_mounts(None).storage_mounts == {}
+    with pytest.raises(InvalidTaskError, match="must be a Storage, found the string"):
+        task.set_storage_mounts({"/data": "s3://data"})  # type: ignore[dict-item]
+
+
+def test_k17_k18_controllers_and_features() -> None:
+    task = Task(num_nodes=2, resources=[Resources(use_spot=True, ports=80), Resources(use_spot=True)])
+    assert not task.is_controller_task()
+    assert task.get_required_cloud_features() == {CloudFeature.MULTI_NODE, CloudFeature.SPOT_INSTANCE}
+    docker = Task(resources=Resources(image_id="docker:ubuntu")).set_storage_mounts({"/d": Storage(name="d")})
+    assert docker.get_required_cloud_features() == {CloudFeature.DOCKER_IMAGE, CloudFeature.STORAGE_MOUNTING}
+
+
+def test_k19_uris_are_not_local() -> None:
+    task = Task(file_mounts={"/a": "b", "/c": "s3://d"})
+    assert task.get_local_to_remote_file_mounts() == {"/a": "b"}
+    assert task.get_cloud_to_remote_file_mounts() == {"/c": "s3://d"}
+    task.sync_storage_mounts()
+    with pytest.raises(NotSupportedError, match="Storage mounts"):
+        task.set_storage_mounts({"/d": Storage(name="d")}).sync_storage_mounts()
+
+
+def test_k19_spot_recovery() -> None:
+    assert Task(resources=Resources(spot_recovery="FAILOVER")).need_spot_recovery
+    assert not Task(resources=Resources(job_recovery="none")).need_spot_recovery
+    assert not Task().need_spot_recovery
 
 
 def test_k19_local_to_remote_file_mounts() -> None:
@@ -280,7 +359,8 @@ def test_a_yaml_path_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monke
 
 # Properties
 
-SAFE_TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=30)
+# Without the line breaks of Unicode: PyYAML writes them as they are, and reads them as line breaks.
+SAFE_TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\x85\u2028\u2029"), max_size=30)
 ENV_KEYS = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True)
 PATHS = st.from_regex(r"[~]?(/[a-zA-Z0-9 ._é-]{0,6}[a-z.é])+|[a-z.][a-z /]{0,8}[a-z.]", fullmatch=True)
 PLACES = st.sampled_from([None, "local", "*", "aws/us-east-1", "*/r", "*/*/z-1", "aws/*/z-1", "GCP/r/z"])
