@@ -396,9 +396,8 @@ def _join_lines(run: object) -> object:
 
 
 def _check_blocked(blocked: object) -> list[Resources]:
-    found = (
-        [] if blocked is None else list(blocked) if isinstance(blocked, list | tuple | set | frozenset) else [blocked]
-    )
+    several = isinstance(blocked, list | tuple | set | frozenset)
+    found: list[Any] = [] if blocked is None else list(blocked) if several else [blocked]  # type: ignore[call-overload]
     for one in found:
         if not isinstance(one, Resources):
             raise InvalidTaskError(f"blocked_resources must be a list of Resources, found {describe(one)}.")
