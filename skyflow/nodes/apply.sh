@@ -1,7 +1,8 @@
 #!/bin/sh
 # The node's half of a sync: says what is there, and puts a staged tree into place.
 #
-#   apply.sh list KEY KIND TARGET                    prints what we put there earlier, and what `stat` says of it now
+#   apply.sh list KEY KIND TARGET                    prints what we put there earlier, and what `stat` says of it now;
+#                                                    all but the first line goes through zstd if it is there and worth it
 #   apply.sh apply KEY KIND TARGET GENERATION CODEC  reads a tar stream (see sync.py) and makes it so
 #
 # CODEC is plain, or zstd if `list` said that this node has it.
@@ -43,16 +44,26 @@ each() { # LIST COMMAND...: runs the command on the paths of a list of the stage
 }
 
 print_list() {
-  if command -v zstd >/dev/null; then echo zstd; else echo plain; fi
+  zstd=zstd
+  command -v zstd >/dev/null || zstd=plain
+  echo $zstd
   [ -f "$state/list" ] || exit 0
+  read -r _ _ _ kind bytes _ <"$state/list"
+  locate "$kind" "$target" # where that list says, which is elsewhere if the target was a file and is to be a folder
+  if [ $zstd = zstd ] && [ "$bytes" -ge 65536 ]; then
+    print_state | zstd -1qc
+  else
+    print_state
+  fi
+}
+
+print_state() {
   cat -- "$state/list"
   if [ -f "$state/changes" ]; then cat -- "$state/changes"; else echo; fi
-  read -r _ _ _ kind _ <"$state/list"
-  locate "$kind" "$target" # where that list says, which is elsewhere if the target was a file and is to be a folder
-  cd -- "$root" 2>/dev/null || exit 0
+  cd -- "$root" 2>/dev/null || return 0
   look <"$state/list"
   [ ! -f "$state/changes" ] || look <"$state/changes"
-  exit 0
+  return 0
 }
 
 look() { # what stat says of the paths that it reads
@@ -82,7 +93,7 @@ make_stage() {
   devices=$(stat -c %d -- "$root" "$state")
   [ "${devices%%"$newline"*}" = "${devices##*"$newline"}" ] || stage=${root%/}/.skyflow-stage-$key
   for old in "$stage".*; do
-    is_alive "${old##*.}" || rm -rf -- "$old"
+    [ ! -d "$old" ] || is_alive "${old##*.}" || rm -rf -- "$old"
   done
   stage=$stage.$$
   try mkdir -- "$stage"

@@ -12,9 +12,12 @@ from functools import cached_property
 from itertools import groupby
 
 from skyflow.models.snapshot import LAST_TAR_SECOND, Entry, Manifest
-from skyflow.nodes.record import Record, Seen, amend, encode_paths, file_stat, parse_stats
+from skyflow.nodes.record import Record, Seen, amend, encode_paths, parse_stats
 
 _SECOND = 1_000_000_000
+_LATEST = LAST_TAR_SECOND * _SECOND
+_FILE = 0o100000
+"""The type, in the mode of a file."""
 
 
 class Wanted:
@@ -28,31 +31,35 @@ class Wanted:
 
     def prepare(self) -> None:
         """Makes now what a comparison needs."""
-        _ = self.marks, self.stats
+        _ = self._texts
 
-    @cached_property
+    @property
     def marks(self) -> Mapping[str, str]:
         """By path, what it holds, as the node's record remembers it: kind and digest, size, seconds.
 
         The digest is cut: it has to tell two versions of one path apart, not all files of the world.
         """
-        marks = {}
-        for entry in self.entries:
-            path, kind, _, size, mtime_ns, digest, _, _, _, _ = entry
-            if kind == "f" and 0 <= mtime_ns <= LAST_TAR_SECOND * _SECOND:
-                marks[path] = f"f{digest[:16]} {size} {mtime_ns // _SECOND}"
-            else:
-                marks[path] = f"{entry.content[:17]} {size} {entry.mtime}"
-        return marks
+        return self._texts[0]
+
+    @property
+    def stats(self) -> Mapping[str, str]:
+        """By what `stat` says of a file that is as it should be (see `record.parse_stats`), its path."""
+        return self._texts[1]
 
     @cached_property
-    def stats(self) -> Mapping[str, str]:
-        """By what `stat` says of a file that is as it should be, its path."""
-        return {
-            file_stat(entry.path, entry.mode, entry.size, entry.mtime): entry.path
-            for entry in self.entries
-            if entry.kind == "f"
-        }
+    def _texts(self) -> tuple[dict[str, str], dict[str, str]]:
+        marks, stats = {}, {}
+        modes: dict[int, str] = {}
+        for entry in self.entries:
+            path, kind, mode, size, mtime_ns, digest, _, _, _, _ = entry
+            if kind == "f":
+                seconds = mtime_ns // _SECOND if 0 <= mtime_ns <= _LATEST else entry.mtime
+                marks[path] = f"f{digest[:16]} {size} {seconds}"
+                words = modes.get(mode) or modes.setdefault(mode, f"{_FILE | mode:x}")
+                stats[f"{words} {size} {seconds} ./{path}"] = path
+            else:
+                marks[path] = f"{entry.content[:17]} {size} {entry.mtime}"
+        return marks, stats
 
 
 @dataclass

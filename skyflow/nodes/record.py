@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+import zstandard
+
 from skyflow.models.snapshot import EntryKind, name_bytes, name_text
 
 FEW = 100
@@ -58,7 +60,7 @@ class Record:
     """By path, all that it could hold: one mark (see `skyflow.nodes.plan`), or several with commas if a sync died."""
     changes: Mapping[str, str] = field(default_factory=dict)
     stats: frozenset[str] = frozenset()
-    """Lines in which `stat` says what is there, of all paths of the list and the changes; see `file_stat`."""
+    """Lines in which `stat` says what is there, of all paths of the list and the changes; see `parse_stats`."""
 
     @cached_property
     def marks(self) -> Mapping[str, str]:
@@ -69,13 +71,8 @@ class Record:
         return {path: mark for path, mark in both.items() if mark != _GONE}
 
 
-def file_stat(path: str, mode: int, size: int, mtime: int) -> str:
-    """The line in which `stat`, as apply.sh asks it, says that a file is there."""
-    return f"{0o100000 | mode:x} {size} {mtime} ./{path}"
-
-
 def parse_stats(lines: Iterable[str]) -> dict[str, Seen]:
-    """What such lines say, by path."""
+    """By path, what lines say in which apply.sh has `stat` tell hexadecimal mode, size, seconds and path."""
     seen = {}
     for line in lines:
         if match := _STAT_LINE.fullmatch(line):
@@ -88,6 +85,8 @@ def parse_record(data: bytes) -> Record:
     """Reads what `apply.sh list` says: whether there is zstd, the list, the changes (or an empty line), and stats."""
     first, _, data = data.partition(b"\n")
     zstd = first == b"zstd"
+    if data.startswith(zstandard.FRAME_HEADER):
+        data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
     if not data:
         return Record(zstd)
     header, listed, data = _parse_part(data)

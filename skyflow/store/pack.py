@@ -7,11 +7,11 @@ with a frame for each chunk. Files are read so that one which is written meanwhi
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import file_digest, sha256
 from typing import NamedTuple, TypeVar
 
 import zstandard
@@ -21,8 +21,8 @@ from skyflow.models.snapshot import name_bytes, name_text
 from skyflow.store.scan import PERMISSIONS, Found, Stamp
 from skyflow.store.store import Store
 
-PACK_BYTES = 64 << 20
-"""About how much goes into one pack, before compression."""
+PACK_BYTES = 16 << 20
+"""About how much goes into one pack, before compression. While one is written, the next is made."""
 BIG_FILE = 16 << 20
 """A file of this size is not packed with others, and never whole in memory."""
 CHUNK = 4 << 20
@@ -63,7 +63,7 @@ class Packer:
 
     store: Store
     root: bytes
-    places: dict[str, Place]
+    places: dict[str, tuple[str, int, int]]
     """By digest: what the store has already. Grows."""
     progress: Callable[[int], None]
     """Is told of bytes that were read."""
@@ -73,42 +73,55 @@ class Packer:
 
     async def store_all(self, files: Sequence[Found]) -> dict[str, Stored]:
         """Stores files, and returns by path what they were. One that is gone by now is left out."""
-        result: dict[str, Stored] = {}
-        for batch in _batches([file for file in files if file.stamp.size < BIG_FILE]):
-            result.update(await self._store_pack(batch))
+        result = await self._store_packs([file for file in files if file.stamp.size < BIG_FILE])
         for file in files:
             if file.stamp.size >= BIG_FILE and (stored := await self._store_big(file)):
                 result[file.path] = stored
         return result
 
-    async def _store_pack(self, batch: Sequence[Found]) -> dict[str, Stored]:
-        data, inside, read = await asyncio.to_thread(self._build_pack, batch)
-        if data:
-            pack = f"packs/{await asyncio.to_thread(_digest, data)}"
-            await self.store.put(pack, data)
-            self.uploaded_bytes += len(data)
-            self.uploaded_files += len(inside)
-            self.places.update({digest: Place(pack, *where) for digest, where in inside.items()})
-        self.progress(sum(stored.stamp.size for stored in read.values()))
-        return read
+    async def _store_packs(self, files: Sequence[Found]) -> dict[str, Stored]:
+        result: dict[str, Stored] = {}
+        writing: asyncio.Future[None] | None = None
+        try:
+            for batch in _batches(files):
+                name, data, read = await asyncio.to_thread(self._build_pack, batch)
+                if writing:
+                    await writing
+                writing = asyncio.ensure_future(self.store.put(name, data)) if data else None
+                self.uploaded_bytes += len(data)
+                self.progress(sum([stored.stamp.size for stored in read.values()]))
+                result.update(read)
+            if writing:
+                await writing
+        finally:
+            if writing:
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+        return result
 
-    def _build_pack(self, batch: Sequence[Found]) -> tuple[bytes, dict[str, tuple[int, int]], dict[str, Stored]]:
-        """The bytes of a new pack, where in it each digest is, and the files that were read."""
-        frames = bytearray()
+    def _build_pack(self, batch: Sequence[Found]) -> tuple[str, bytes, dict[str, Stored]]:
+        """The key and the bytes of a new pack, and the files that were read. Notes where in it each digest is."""
+        frames: list[bytes] = []
         inside: dict[str, tuple[int, int]] = {}
         read: dict[str, Stored] = {}
+        end = 0
         for found in batch:
             content = _until_stable(self._path(found), found.stamp, _read_whole)
             if content is None:
                 continue
-            data, status = content
-            digest = _digest(data)
+            data, stamp, mode = content
+            digest = sha256(data).hexdigest()
             if data and digest not in self.places and digest not in inside:
                 frame = self._compressor.compress(data)
-                inside[digest] = (len(frames), len(frame))
-                frames += frame
-            read[found.path] = Stored(Stamp.of(status), status.st_mode & PERMISSIONS, digest)
-        return bytes(frames), inside, read
+                inside[digest] = (end, len(frame))
+                frames.append(frame)
+                end += len(frame)
+            read[found.path] = Stored(stamp, mode, digest)
+        # what a pack holds and where: packs of one name can replace each other, whatever compressed their frames
+        name = f"packs/{sha256(repr(list(inside.items())).encode()).hexdigest()}"
+        self.places.update({digest: Place(name, *where) for digest, where in inside.items()})
+        self.uploaded_files += len(inside)
+        return name, b"".join(frames), read
 
     async def _store_big(self, found: Found) -> Stored | None:
         path = self._path(found)
@@ -116,14 +129,14 @@ class Packer:
             content = await asyncio.to_thread(_until_stable, path, found.stamp, _hash_whole)
             if content is None:
                 return None
-            digest, status = content
+            digest, stamp, mode = content
             try:
                 if digest not in self.places:
                     self.places[digest] = await self._put_big(path, digest)
             except _ChangedWhileRead:
                 continue
-            self.progress(status.st_size)
-            return Stored(Stamp.of(status), status.st_mode & PERMISSIONS, digest)
+            self.progress(stamp.size)
+            return Stored(stamp, mode, digest)
         raise _unstable(path)
 
     async def _put_big(self, path: bytes, digest: str) -> Place:
@@ -138,7 +151,7 @@ class Packer:
 
     async def _frames(self, path: bytes, digest: str) -> AsyncIterator[bytes]:
         """A big file, a frame for each chunk. Raises _ChangedWhileRead at its end if it is not what was hashed."""
-        seen = hashlib.sha256()
+        seen = sha256()
         try:
             with open(path, "rb", buffering=0) as file:
                 reading = asyncio.ensure_future(asyncio.to_thread(file.read, CHUNK))
@@ -157,10 +170,6 @@ class Packer:
         return b"%b/%b" % (self.root, name_bytes(found.path))
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _batches(files: Sequence[Found]) -> Iterator[list[Found]]:
     batch: list[Found] = []
     total = 0
@@ -174,13 +183,16 @@ def _batches(files: Sequence[Found]) -> Iterator[list[Found]]:
         yield batch
 
 
-def _until_stable(path: bytes, stamp: Stamp, read: Callable[[int], _T]) -> tuple[_T, os.stat_result] | None:
+def _until_stable(path: bytes, stamp: Stamp, read: Callable[[int], _T]) -> tuple[_T, Stamp, int] | None:
     """Reads a file until nobody wrote to it meanwhile. None if it is gone; InvalidTaskError if it never holds still.
 
     Args:
         path: of the file.
         stamp: what it was when it was scanned.
         read: from an open descriptor.
+
+    Returns:
+        What was read, and stamp and mode at that moment.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -189,7 +201,7 @@ def _until_stable(path: bytes, stamp: Stamp, read: Callable[[int], _T]) -> tuple
             try:
                 before = Stamp.of(os.fstat(descriptor)) if attempt else stamp
                 content = read(descriptor)
-                after = os.fstat(descriptor)
+                status = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
         except FileNotFoundError:
@@ -198,8 +210,8 @@ def _until_stable(path: bytes, stamp: Stamp, read: Callable[[int], _T]) -> tuple
             raise InvalidTaskError(
                 f"Cannot read {name_text(path)!r}: {error.strerror}; make it readable or list it in .skyignore."
             ) from error
-        if before == Stamp.of(after):
-            return content, after
+        if (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino) == before:
+            return content, before, status.st_mode & PERMISSIONS
         time.sleep(0.01 * attempt)  # in a thread; a writer that is about to finish gets the chance
     raise _unstable(path)
 
@@ -220,4 +232,4 @@ def _read_whole(descriptor: int) -> bytes:
 
 def _hash_whole(descriptor: int) -> str:
     with open(descriptor, "rb", buffering=0, closefd=False) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(file, "sha256").hexdigest()

@@ -85,13 +85,16 @@ def _walk(result: Scan, rules: IgnoreRules, leave_out: Collection[bytes]) -> Non
         folder, outer = waiting.pop()
         children = _children(result.root, folder)
         inner = outer.enter(result.root, folder, {child.name for child in children})
+        prefix = f"{folder}/" if folder else ""
         for child in children:
-            path = f"{folder}/{name_text(child.name)}" if folder else name_text(child.name)
+            path = prefix + name_text(child.name)
             try:
                 found = _look(child, path)
             except FileNotFoundError:  # gone since the folder was listed
                 continue
-            if child.path in leave_out or inner.ignores(path, child.is_dir(follow_symlinks=False)):
+            if child.path in leave_out:
+                continue
+            if inner.levels and inner.ignores(path, child.is_dir(follow_symlinks=False)):
                 continue
             if found is None:
                 result.skipped.append(path)

@@ -22,7 +22,7 @@ import zstandard
 
 from skyflow.errors import InvalidTaskError, ObjectAbsentError, ObjectDamagedError
 from skyflow.models.snapshot import Entry, Manifest, name_text
-from skyflow.store.pack import Packer, Place, Stored
+from skyflow.store.pack import Packer, Stored
 from skyflow.store.reader import SnapshotReader
 from skyflow.store.scan import Found, Scan, Stamp, scan
 from skyflow.store.store import Store
@@ -57,16 +57,18 @@ class _Previous:
 
     ref: str
     scanned_ns: int
-    entries: dict[str, tuple[Entry, Stamp]]
+    entries: dict[str, tuple[Entry, list[int]]]
+    """By path, with what was the file's stamp."""
 
-    def same(self, found: Found) -> Entry | None:
-        """The earlier entry of a file that surely did not change since, with its mode of now."""
-        entry, stamp = self.entries.get(found.path, (None, None))
-        if entry is None or stamp != found.stamp:
-            return None
-        if max(found.stamp.mtime_ns, found.stamp.ctime_ns) > self.scanned_ns - RACY_NS:
-            return None
-        return entry if entry.mode == found.mode else entry._replace(mode=found.mode)
+    def same(self, files: Sequence[Found]) -> dict[str, Entry]:
+        """By path, the earlier entries of files that surely did not change since, with their modes of now."""
+        settled = self.scanned_ns - RACY_NS
+        same = {}
+        for path, _, mode, stamp, _ in files if self.entries else ():
+            entry, earlier = self.entries.get(path, (None, None))
+            if entry and earlier == [*stamp] and stamp.mtime_ns <= settled and stamp.ctime_ns <= settled:
+                same[path] = entry if entry.mode == mode else entry._replace(mode=mode)
+        return same
 
 
 async def take_snapshot(
@@ -104,8 +106,9 @@ async def _take(
     found, previous = await asyncio.gather(
         asyncio.to_thread(scan, root, outside, ignore=ignore), _load_previous(store, head)
     )
-    known = {file.path: entry for file in found.found if file.kind == "f" and (entry := previous.same(file))}
-    changed = [file for file in found.found if file.kind == "f" and file.path not in known]
+    files = [file for file in found.found if file.kind == "f"]
+    known = previous.same(files)
+    changed = [file for file in files if file.path not in known]
     packer = Packer(store, found.root, _places(previous), _counter(changed, progress))
     stored = await packer.store_all(changed)
     if found.kind == "f" and changed and not stored:
@@ -119,8 +122,8 @@ async def _take(
         await store.put(head, _encode_head(ref, scanned_ns, stamps))
     return Snapshot(
         ref=ref,
-        files=sum(entry.kind == "f" for entry in entries),
-        bytes=sum(entry.size for entry in entries),
+        files=len(known) + len(stored),
+        bytes=sum([entry.size for entry in entries]),
         uploaded_bytes=packer.uploaded_bytes,
         uploaded_files=packer.uploaded_files,
         skipped=tuple(found.skipped),
@@ -140,7 +143,7 @@ def _no_collector() -> Iterator[None]:
 
 
 def _entries(
-    found: Scan, known: dict[str, Entry], stored: dict[str, Stored], places: dict[str, Place]
+    found: Scan, known: dict[str, Entry], stored: dict[str, Stored], places: dict[str, tuple[str, int, int]]
 ) -> tuple[tuple[Entry, ...], list[Stamp]]:
     """The entries of the manifest and, in the same order, what the file system said of each."""
     entries, stamps = [], []
@@ -160,9 +163,9 @@ def _entries(
     return tuple(entries), stamps
 
 
-def _places(previous: _Previous) -> dict[str, Place]:
-    entries = (entry for entry, _ in previous.entries.values() if entry.pack)
-    return {entry.digest: Place(entry.pack, entry.offset, entry.length) for entry in entries}
+def _places(previous: _Previous) -> dict[str, tuple[str, int, int]]:
+    entries = [entry for entry, _ in previous.entries.values() if entry.pack]
+    return {entry.digest: (entry.pack, entry.offset, entry.length) for entry in entries}
 
 
 def _counter(changed: list[Found], progress: Progress | None) -> Callable[[int], None]:
@@ -195,7 +198,7 @@ async def _load_previous(store: Store, key: str) -> _Previous:
         if head["version"] != HEAD_VERSION:
             return nothing
         entries = (await SnapshotReader(store).manifest(head["ref"])).entries
-        pairs = {entry.path: (entry, Stamp(*stamp)) for entry, stamp in zip(entries, head["stamps"], strict=True)}
+        pairs = {pair[0].path: pair for pair in zip(entries, head["stamps"], strict=True)}
         return _Previous(head["ref"], head["scanned_ns"], pairs)
     except (ObjectAbsentError, ObjectDamagedError, zstandard.ZstdError, ValueError, KeyError, TypeError):
         return nothing  # it only saves work

@@ -20,6 +20,7 @@ from skyflow.models.snapshot import Entry, Manifest
 from skyflow.store import pack
 from skyflow.store import snapshot as snapshot_module
 from skyflow.store.reader import SnapshotReader
+from skyflow.store.scan import scan
 from skyflow.store.snapshot import Snapshot, take_snapshot
 from skyflow.store.store import Store
 
@@ -409,3 +410,57 @@ def test_a_manifest_reads_back() -> None:
     newer = manifest.encode().replace(b'"version":2', b'"version":9')
     with pytest.raises(ValueError, match="version 9 is unknown"):
         Manifest.decode(newer, hashlib.sha256(newer.partition(b"\n")[0]).hexdigest())
+
+
+async def test_files_alike_are_stored_once_also_across_packs(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack, "PACK_BYTES", 300)
+    (tmp_path / "work").mkdir()
+    for number in range(20):
+        (tmp_path / f"work/{number:02}").write_bytes(b"%d" % (number % 5) * 100)
+    snapshot = await take_snapshot(store, tmp_path / "work")
+    assert snapshot.uploaded_files == 5
+    assert len(await store.list("packs")) == 2
+    assert await read_back(store, snapshot.ref) == {f"{n:02}": b"%d" % (n % 5) * 100 for n in range(20)}
+
+
+async def test_a_pack_that_cannot_be_written_is_noticed(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are written while the next ones are made."""
+    monkeypatch.setattr(pack, "PACK_BYTES", 100)
+    put = Store.put
+    written: list[str] = []
+
+    async def failing(self, key, data):  # type: ignore[no-untyped-def]
+        written.append(key)
+        if len(written) == 2:
+            raise StoreError("the store is full")
+        await put(self, key, data)
+
+    monkeypatch.setattr(Store, "put", failing)
+    with pytest.raises(StoreError, match="the store is full"):
+        await take_snapshot(store, folder)
+    assert await store.list("snapshots") == []
+    monkeypatch.setattr(Store, "put", put)
+    snapshot = await take_snapshot(store, folder)
+    assert (await read_back(store, snapshot.ref))["sub/42"] == b"content 42"
+
+
+def test_packs_of_one_name_are_alike(store: Store, tmp_path: Path) -> None:
+    """Two clients may compress in different ways: what one of them wrote must not be taken for what the other did."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/a").write_bytes(b"".join(b"%d " % (n * n) for n in range(5000)))
+    (tmp_path / "work/b").write_bytes(b"b")
+    files = scan(os.fsencode(tmp_path / "work")).found
+    names = []
+    for level in (1, 1, 19):
+        packer = pack.Packer(store, os.fsencode(tmp_path / "work"), {}, lambda _: None)
+        packer._compressor = zstandard.ZstdCompressor(level=level)
+        name, data, read = packer._build_pack(files)
+        assert {place[0] for place in packer.places.values()} == {name}
+        assert sorted(read) == ["a", "b"]
+        assert len(data) == sum(length for _, _, length in packer.places.values())
+        names.append(name)
+    assert names[0] == names[1] != names[2]

@@ -9,6 +9,7 @@ import pytest
 
 from skyflow.errors import NodeUnreachableError, SkyflowError, StoreError
 from skyflow.models.snapshot import Entry
+from skyflow.nodes import record
 from skyflow.nodes import sync as sync_module
 from skyflow.nodes.sync import SyncResult, sync
 from skyflow.store.reader import SnapshotReader
@@ -73,8 +74,11 @@ async def refs_of(store: Store, source: Path, *trees: Tree) -> list[str]:
     return refs
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-async def test_death_at_every_step(store: Store, node_path: str, tmp_path: Path, when: str) -> None:
+@pytest.mark.parametrize(("when", "few"), [("before", record.FEW), ("after", record.FEW), ("before", 0)])
+async def test_death_at_every_step(
+    store: Store, node_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str, few: int
+) -> None:
+    monkeypatch.setattr(record, "FEW", few)  # the record is amended, or written anew
     before, middle, after = await refs_of(store, tmp_path / "source", BEFORE, MIDDLE, AFTER)
     reader = SnapshotReader(store)
     path = deadly_path(tmp_path / "bin", node_path)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skyflow.errors import InvalidTaskError, ObjectAbsentError, SkyflowError
-from skyflow.nodes.sync import SyncResult, sync
+from skyflow.errors import InvalidTaskError, NodeUnreachableError, ObjectAbsentError, SkyflowError
+from skyflow.nodes.sync import SCRIPT, SyncResult, sync
 from skyflow.store.reader import SnapshotReader
 from skyflow.store.snapshot import take_snapshot
 from skyflow.store.store import Store, open_store
@@ -84,6 +84,86 @@ async def test_only_what_changed_is_sent(node: ShellNode, store: Store, tmp_path
     tree[b"d/7"] = ("f", 0o644, b"y")
     del tree[b"d/8"]
     assert read_tree(node.home / "sky_workdir") == tree
+
+
+async def test_of_many_files_only_what_changed_is_even_mentioned(node: ShellNode, store: Store, tmp_path: Path) -> None:
+    # names so long that the answer of a node is worth packing, if it has zstd
+    tree: Tree = {b"f%05d" % n + b"_" * 60: ("f", 0o644, b"%d" % n) for n in range(1200)}
+    await put(store, node, tmp_path / "source", tree)
+    (state,) = node.home.glob(".skyflow/sync/*")
+    listed = (state / "list").read_bytes()
+    for number in range(3):
+        (tmp_path / f"source/f00007{'_' * 60}").write_bytes(b"round %d" % number)
+        (tmp_path / f"source/f0010{number}{'_' * 60}").unlink()
+        node.received = 0
+        ref = (await take_snapshot(store, tmp_path / "source")).ref
+        assert await sync(node, SnapshotReader(store), ref, WORKDIR) == SyncResult(1, 7, 1)
+        assert node.received < len(SCRIPT.read_bytes()) + 20_000
+        assert await sync(node, SnapshotReader(store), ref, WORKDIR) == SyncResult(0, 0, 0)
+    assert (state / "list").read_bytes() == listed
+    assert len((state / "changes").read_bytes()) < 600
+    names = {path.name for path in (node.home / "sky_workdir").iterdir()}
+    assert names == {path.name for path in (tmp_path / "source").iterdir()}
+    assert (node.home / f"sky_workdir/f00007{'_' * 60}").read_bytes() == b"round 2"
+
+
+async def test_what_an_earlier_version_wrote_down_is_read(node: ShellNode, store: Store, tmp_path: Path) -> None:
+    """Version 1 had one list, which was written anew by every sync."""
+    tree: Tree = {
+        b"d": ("d", 0o755, b""),
+        b"d/f": ("f", 0o644, b"1"),
+        b"g": ("f", 0o644, b"2"),
+        b"x": ("f", 0o644, b""),
+    }
+    await put(store, node, tmp_path / "source", tree)
+    (state,) = node.home.glob(".skyflow/sync/*")
+    header, _, rest = (state / "list").read_bytes().partition(b"\n")
+    assert header.startswith(b"skyflow-sync 2 ")
+    old = header.replace(b"skyflow-sync 2 ", b"skyflow-sync 1 ").removesuffix(b" changes") + b"\n" + rest
+    (state / "list").write_bytes(old)
+    (state / "changes").unlink()
+    ref = (await take_snapshot(store, tmp_path / "source")).ref
+    assert await sync(node, SnapshotReader(store), ref, WORKDIR) == SyncResult(0, 0, 0)
+    (tmp_path / "source/d/f").write_bytes(b"new")
+    (tmp_path / "source/g").unlink()
+    ref = (await take_snapshot(store, tmp_path / "source")).ref
+    assert await sync(node, SnapshotReader(store), ref, WORKDIR) == SyncResult(1, 3, 1)
+    assert (state / "list").read_bytes().startswith(b"skyflow-sync 2 ")
+    assert await sync(node, SnapshotReader(store), ref, WORKDIR) == SyncResult(0, 0, 0)
+
+
+async def test_what_the_job_did_to_our_files_is_undone(node: ShellNode, store: Store, tmp_path: Path) -> None:
+    tree: Tree = {
+        b"d": ("d", 0o750, b""), b"d/e": ("d", 0o755, b""), b"d/e/f": ("f", 0o644, b"1"),
+        b"written": ("f", 0o644, b"1"), b"mode": ("f", 0o644, b"1"), b"gone": ("f", 0o644, b"1"),
+        b"link": ("l", 0o777, b"mode"), b"same": ("f", 0o600, b"1"),
+    }  # fmt: skip
+    await put(store, node, tmp_path / "source", tree)
+    target = node.home / "sky_workdir"
+    (target / "written").write_bytes(b"2")
+    (target / "mode").chmod(0o755)
+    (target / "gone").unlink()
+    (target / "link").unlink()
+    (target / "link").write_bytes(b"a file")
+    (target / "d").chmod(0o700)
+    shutil.rmtree(target / "d/e")
+    os.utime(target / "written", (1_700_000_000, 1_700_000_000))
+    ref = (await take_snapshot(store, tmp_path / "source")).ref
+    assert await sync(node, SnapshotReader(store), ref, WORKDIR) == SyncResult(5, 4, 0)
+    assert read_tree(target) == tree
+
+
+async def test_a_script_that_was_cut_is_not_run(node: ShellNode, store: Store, tmp_path: Path) -> None:
+    class CutOnce(ShellNode):
+        async def run(self, command, *, input=b"", timeout):  # type: ignore[no-untyped-def]
+            return await super().run(command, input=input[: len(input) // 2], timeout=timeout)
+
+    write_tree(tmp_path / "source", {b"f": ("f", 0o644, b"1")})
+    ref = (await take_snapshot(store, tmp_path / "source")).ref
+    with pytest.raises(NodeUnreachableError, match="cut off"):
+        await sync(CutOnce(node.home, node.path), SnapshotReader(store), ref, WORKDIR)
+    assert not list(node.home.glob(".skyflow/bin/apply-*.sh"))
+    assert await sync(node, SnapshotReader(store), ref, WORKDIR) == SyncResult(1, 1, 0)
 
 
 async def test_same_size_and_second_is_still_a_change(node: ShellNode, store: Store, tmp_path: Path) -> None:
