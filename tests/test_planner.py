@@ -1,9 +1,10 @@
-"""Plans on this machine, from the catalogs in the package: one task, graphs, and `skyflow.optimize` as users call it."""
+"""Plans on this machine, from the catalogs in the package: one task, graphs, and `skyflow.optimize` as it is called."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def chain(*clouds: str, gib: float) -> sky.Dag:
         tasks = [sky.Task(f"t{number}", run="x", resources={"infra": cloud}) for number, cloud in enumerate(clouds)]
         for task in tasks:
             task.set_outputs("s3://b", gib)
-        for parent, child in zip(tasks, tasks[1:], strict=False):
+        for parent, child in pairwise(tasks):
             parent >> child
     return dag
 

@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
 _NO_FIELD = {
     "managed_secrets": "secrets that are kept elsewhere",
-    "service": "serving",
+    "service": "services",
     "pool": "pools of workers",
     "config": "settings of clouds in a task",
     "volumes": "volumes",
     "event_callback": "callbacks",
     "docker_image": "containers on this machine",
-    "storage_mounts": "buckets and their mounts",
 }
 """Field of a task → what it needs that is not there yet."""
 
@@ -56,6 +55,8 @@ def _missing(task: Task) -> Iterator[tuple[str, str]]:
     for field, what in _NO_FIELD.items():
         if task.rare.get(field):
             yield field, what
+    for target in task.storage_mounts:
+        yield f"file_mounts[{target!r}]", "buckets and their mounts"
     for target, source in (task.file_mounts or {}).items():
         if is_uri(source):
             yield f"file_mounts[{target!r}]", f"buckets and URLs ({source})"
@@ -65,7 +66,7 @@ def _missing(task: Task) -> Iterator[tuple[str, str]]:
 
 def _missing_resources(resources: Resources) -> Iterator[tuple[str, str]]:
     for field, what in _NO_RESOURCE.items():
-        if getattr(resources, field) is not None:
+        if getattr(resources, field):
             yield f"resources.{field}", what
     autostop = resources.autostop
     if autostop is None or not autostop.enabled:

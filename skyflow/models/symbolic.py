@@ -42,8 +42,9 @@ def _call(run: RunFunction, rank: int, addresses: list[str]) -> str | None:
     try:
         commands = run(rank, list(addresses))
     except Exception as error:  # the user's own code: whatever it raises, the task is what is wrong
+        words = " ".join(str(error).split())
         raise InvalidTaskError(
-            f"run, called as a function for rank {rank}, failed: {type(error).__name__}: {error}"
+            f"run, called as a function for rank {rank}, failed: {type(error).__name__}: {words}"
         ) from error
     if commands is not None and not isinstance(commands, str):
         raise InvalidTaskError(

@@ -106,19 +106,19 @@ def test_validate_does_not_tell_them(field: str, message: str, secret: str) -> N
     assert caught.value.__cause__ is None and caught.value.__context__ is None
 
 
-WRONG_WITH_VALUE = "task.yaml:1: workdir, file_mounts, service or volumes is wrong once the values of its secrets (TOKEN) are filled in."
+WRONG_WITH_VALUE = "task.yaml:1: workdir, file_mounts, service or volumes is wrong once the values of its secrets (TOKEN) are filled in."  # noqa: E501
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("service: {readiness_probe: $TOKEN}", "task.yaml:2: readiness_path must start with a slash (/). Got: '$TOKEN'"),
-        ("service: {readiness_probe: /, replicas: $TOKEN}", "task.yaml:2: service.replicas must be a whole number, 0 or more, "
+        ("service: {readiness_probe: $TOKEN}", "task.yaml:2: readiness_path must start with a slash (/). Got: '$TOKEN'"),  # noqa: E501
+        ("service: {readiness_probe: /, replicas: $TOKEN}", "task.yaml:2: service.replicas must be a whole number, 0 or more, "  # noqa: E501
          "found the string '$TOKEN'."),
-        ("file_mounts: {/a: $TOKEN/}", "task.yaml:2: file_mounts['/a']: the source '$TOKEN/' may not end with '/'; leave that off."),
+        ("file_mounts: {/a: $TOKEN/}", "task.yaml:2: file_mounts['/a']: the source '$TOKEN/' may not end with '/'; leave that off."),  # noqa: E501
         ("file_mounts: {/hunter2: a, /$TOKEN: b}", WRONG_WITH_VALUE),
-        ("file_mounts: {$TOKEN/x: a, ~bob: b}", "task.yaml:2: file_mounts: the destination '~bob' may only start with '~/'."),
-        ("volumes: {$TOKEN: v}", "task.yaml:2: volumes: the path '$TOKEN' on the nodes must be absolute, or begin with '~/'."),
+        ("file_mounts: {$TOKEN/x: a, ~bob: b}", "task.yaml:2: file_mounts: the destination '~bob' may only start with '~/'."),  # noqa: E501
+        ("volumes: {$TOKEN: v}", "task.yaml:2: volumes: the path '$TOKEN' on the nodes must be absolute, or begin with '~/'."),  # noqa: E501
         ("workdir: {url: $TOKEN, rev: x}", "task.yaml:2: Invalid workdir YAML: Instead of 'rev', did you mean 'ref'?"),
         ("num_nodes: many", "task.yaml:2: num_nodes should be a positive int. Got: 'many'"),
     ],
@@ -139,7 +139,7 @@ def test_parsing_does_not_tell_them(text: str, message: str, tmp_path: Path, mon
         ("secrets: {A: !hunter2 x}", "line 1: the tag *** is not allowed in a task YAML."),
         ("secrets:\n  PIN: 99999999999999999999", "line 2: *** is not a valid int; put it in quotes."),
         ("secrets:\n  DAY: 2024-99-99", "line 2: *** is not a valid timestamp; put it in quotes."),
-        ("secrets: [hunter2]", 'line 1: Invalid secret in array form: entry 1. Array items must use the secrets: prefix '
+        ("secrets: [hunter2]", 'line 1: Invalid secret in array form: entry 1. Array items must use the secrets: prefix '  # noqa: E501
          '(e.g., secrets:HF_TOKEN). For inline secrets with values, use dict form: secrets: {MY_SECRET: "value"}'),
         ("secrets: hunter2", "line 1: secrets must be a mapping of names to values, or a list of secrets:NAME."),
         ("secrets: {A: [hunter2]}", "line 1: Secret variable 'A' must have a plain value."),

@@ -77,7 +77,7 @@ def test_values_of_their_own_classes() -> None:
     service = Service(replicas=3)
     assert check(Document(None), "service", service) is service
     assert check(Document(None), "inputs", Transfer("s3://b", 1)) == Transfer("s3://b", 1)
-    with pytest.raises(InvalidTaskError, match="^Invalid service YAML: expected fields"):
+    with pytest.raises(InvalidTaskError, match="^Invalid service YAML: expected fields"):  # noqa: RUF043
         check(Document(None), "service", Transfer("s3://b", 1))
 
 
@@ -104,8 +104,10 @@ def test_wrong_storage_mounts(value: Any, message: str) -> None:
 def test_a_checker_is_imported_with_its_field() -> None:
     program = """
 import sys, skyflow as sky
-def rare(): return sorted(name.removeprefix("skyflow.models.") for name in sys.modules if name.startswith("skyflow.models.")
-    and name.rpartition(".")[2] in ("service", "secret", "storage", "override", "volume", "hook", "transfer", "pool", "filled"))
+RARE = ("service", "secret", "storage", "override", "volume", "hook", "transfer", "pool", "filled")
+def rare():
+    names = [name.removeprefix("skyflow.models.") for name in sys.modules if name.startswith("skyflow.models.")]
+    return sorted(name for name in names if name.rpartition(".")[2] in RARE)
 sky.Task(run="x", envs={"A": "1"}, file_mounts={"/a": "b"}, resources={"cpus": 4, "accelerators": "A100"})
 print(rare())
 sky.Task(inputs={"s3://b": 1})

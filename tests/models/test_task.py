@@ -147,7 +147,7 @@ def test_k11_resources_as_object_dict_set_and_list() -> None:
     assert list(ordered.resources) == [other, wanted] and ordered.resources.ordered
     assert set(any_of.resources) == {other, wanted} and not any_of.resources.ordered
     for wrong in ([wanted, 5], "A100", [], 5):
-        with pytest.raises(InvalidTaskError, match="resources (must be|is empty)"):
+        with pytest.raises(InvalidTaskError, match="resources (must be|is empty)"):  # noqa: RUF043
             Task().set_resources(wrong)  # type: ignore[arg-type]
 
 

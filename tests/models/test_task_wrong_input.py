@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from skyflow.errors import InvalidTaskError, NotSupportedError
-from skyflow.models.task import LATER_FIELDS as TASK_LATER
+from skyflow.models.dag import Dag
 from skyflow.models.task import Task
+from skyflow.models.task_source import INTERNAL
 
 NOT_YET = "is not supported by this version of skyflow yet; remove it from the task."
 NONE = (
@@ -69,10 +70,18 @@ WRONG: list[tuple[str, str]] = [
     ("num_nodes: '2'", "1: num_nodes should be a positive int. Got: '2'"),
     ("num_nodes: 1.5", "1: num_nodes should be a positive int. Got: 1.5"),
     ("num_nodes: yes", "1: num_nodes should be a positive int. Got: True"),
-    ("workdir: 5", "1: workdir must be the path of a local folder, found the value 5."),
-    ("workdir: ''", "1: workdir must be the path of a local folder, found the string ''."),
-    ("envs: {A: ''}\nworkdir: $A", "2: workdir must be the path of a local folder, found the string ''."),
-    ("workdir: {url: x}", f"1: workdir from git (url, ref) {NOT_YET}"),
+    (
+        "workdir: 5",
+        "1: workdir must be the path of a local folder, or url and ref of a git repository, found the value 5.",
+    ),
+    (
+        "workdir: ''",
+        "1: workdir must be the path of a local folder, or url and ref of a git repository, found the string ''.",
+    ),
+    (
+        "envs: {A: ''}\nworkdir: $A",
+        "2: workdir must be the path of a local folder, or url and ref of a git repository, found the string ''.",
+    ),
     ("workdir: {urll: x}", "1: Invalid workdir YAML: Instead of 'urll', did you mean 'url'?"),
     # envs
     ("envs: [A=1]", "1: envs must be a mapping of names to values, found a list."),
@@ -88,16 +97,16 @@ WRONG: list[tuple[str, str]] = [
     ("file_mounts: /a", "1: file_mounts must be a mapping of destination to source, found the string '/a'."),
     ("file_mounts:\n  /a/: b", "2: file_mounts: the destination '/a/' may not end with '/'; leave that off."),
     ("file_mounts:\n  /a: b/", "2: file_mounts['/a']: the source 'b/' may not end with '/'; leave that off."),
-    ("file_mounts:\n  /a:", "2: file_mounts['/a'] must be a local path, found nothing."),
-    ("file_mounts:\n  /a: 5", "2: file_mounts['/a'] must be a local path, found the value 5."),
-    ("file_mounts:\n  /a: [b]", "2: file_mounts['/a'] must be a local path, found a list."),
+    ("file_mounts:\n  /a:", "2: file_mounts['/a'] must be a local path, a URI or a storage object, found nothing."),
+    (
+        "file_mounts:\n  /a: 5",
+        "2: file_mounts['/a'] must be a local path, a URI or a storage object, found the value 5.",
+    ),
+    ("file_mounts:\n  /a: [b]", "2: file_mounts['/a'] must be a local path, a URI or a storage object, found a list."),
     ("file_mounts:\n  5: b", "2: file_mounts: a destination must be a path on the nodes, found the value 5."),
     ("file_mounts:\n  '': b", "2: file_mounts: a destination must be a path on the nodes, found the string ''."),
     ("file_mounts:\n  s3://a: b", "2: file_mounts: the destination 's3://a' must be a path on the nodes, not a URI."),
     ("file_mounts:\n  ~bob/a: b", "2: file_mounts: the destination '~bob/a' may only start with '~/'."),
-    ("file_mounts:\n  /a: s3://b", f"2: file_mounts['/a']: the bucket or URL 's3://b' {NOT_YET}"),
-    ("file_mounts:\n  /a: https://b/c", f"2: file_mounts['/a']: the bucket or URL 'https://b/c' {NOT_YET}"),
-    ("file_mounts:\n  /a: {name: b, mode: COPY}", f"2: file_mounts['/a']: a storage object {NOT_YET}"),
     ("file_mounts:\n  /a: {nam: b}", "2: Invalid storage YAML: Instead of 'nam', did you mean 'name'?"),
     # resources
     ("resources: [a]", "1: Invalid resources YAML: expected fields such as 'cpus: 4+', found a list."),
@@ -116,13 +125,11 @@ WRONG: list[tuple[str, str]] = [
     ("resources:\n  memory: 16XB", f"2: {MEMORY} the string '16XB'."),
     ("resources:\n  memory: ++", f"2: {MEMORY} the string '++'."),
     ("resources:\n  memory: 0+", "2: resources.memory must be more than 0, found the string '0+'."),
-    ("resources:\n  memory: 4x", f"2: resources.memory: a multiple of the CPUs such as '4x' {NOT_YET}"),
     ("resources:\n  use_spot: 'yes'", "2: resources.use_spot must be true or false, found the string 'yes'."),
     ("resources:\n  infra: 5", f"2: {INFRA} the value 5."),
     ("resources:\n  infra: a/b/c/d", f"2: {INFRA} the string 'a/b/c/d'."),
     ("resources:\n  infra: aws//z", f"2: {INFRA} the string 'aws//z'."),
     ("resources:\n  infra: a w s", f"2: {INFRA} the string 'a w s'."),
-    ("resources:\n  infra: k8s/my/context", f"2: resources.infra: 'k8s' {NOT_YET}"),
     (
         "resources:\n  cloud: aws\n  infra: aws",
         "3: resources: give either infra, or cloud, region and zone, not both.",
@@ -133,14 +140,195 @@ WRONG: list[tuple[str, str]] = [
         "resources:\n  instance_type: '*'",
         "2: resources.instance_type must be a name of the cloud's, found the string '*'.",
     ),
-    ("resources:\n  accelerators: A100", f"2: resources.accelerators {NOT_YET}"),
-    ("resources:\n  spot_recovery: none", f"2: resources.spot_recovery {NOT_YET}"),
     # Several documents
     (
         "name: a\n---\nrun: b",
-        "3: several YAML documents in one file (a pipeline or a job group) are not supported by this version of "
-        "skyflow yet; give one task.",
+        "3: one task is expected here, and the file has several YAML documents (a pipeline or a job group).",
     ),
+    # What other sections say (more of them in test_sections_wrong_input.py)
+    ("resources:\n  gpus: T4\n  accelerators: T4", "2: resources: give either accelerators or gpus."),
+    (
+        "resources:\n  any_of: [{cpus: 1}]\n  ordered: [{cpus: 2}]",
+        "3: resources: give either any_of or ordered, not both.",
+    ),
+    (
+        "resources:\n  any_of: {cpus: 1}",
+        "2: resources.any_of must be a list of resources, one entry for each, found a mapping.",
+    ),
+    (
+        "resources:\n  any_of: []",
+        "2: resources.any_of must be a list of resources, one entry for each, found an empty one.",
+    ),
+    (
+        "resources:\n  any_of:\n    - cpus: 1\n    - cpu: 2",
+        "4: Invalid resources YAML: Instead of 'cpu', did you mean 'cpus'?",
+    ),
+    ("resources:\n  any_of:\n    - any_of: [{cpus: 1}]", "3: resources.any_of: any_of cannot be nested in it."),
+    (
+        "resources:\n  ordered:\n    - accelerators: {A100: 1, T4: 1}",
+        "3: resources: several accelerators cannot be combined with ordered; write one entry for each.",
+    ),
+    (
+        "resources:\n  accelerators: A100:0",
+        "2: resources.accelerators: the count of 'A100' must be a number greater than 0, found the string '0'.",
+    ),
+    (
+        "resources:\n  accelerators: {A100: -1}",
+        "2: resources.accelerators: the count of 'A100' must be a number greater than 0, found the value -1.",
+    ),
+    (
+        "resources:\n  accelerators: {A100: many}",
+        "2: resources.accelerators: the count of 'A100' must be a number greater than 0, found the string 'many'.",
+    ),
+    (
+        "resources:\n  accelerators: 5",
+        "2: resources.accelerators must be NAME[:COUNT] such as A100:8, or a mapping or list of them, found the value 5.",  # noqa: E501
+    ),
+    (
+        "resources:\n  accelerators: []",
+        "2: resources.accelerators must be NAME[:COUNT] such as A100:8, or a mapping or list of them, found none.",
+    ),
+    (
+        "resources:\n  accelerators: 7GB",
+        "2: resources.accelerators: there is no accelerator with 7 GB ('7GB'); there are 8, 12, 16, 24, 32, 40, 48, 80, 96, 141, 192, 288 GB. Put + behind it for at least as much.",  # noqa: E501
+    ),
+    (
+        "resources:\n  accelerators: nvdia:80GB",
+        "2: resources.accelerators: 'nvdia:80GB' names no manufacturer that is known: nvidia, amd, aws, intel.",
+    ),
+    ("resources:\n  accelerators: tpu-v2-8\n  infra: aws", "2: resources: tpu-v2-8 is only on gcp, not on aws."),
+    (
+        "resources:\n  accelerator_args: {runtime: x}",
+        "2: Invalid accelerator_args YAML: Instead of 'runtime', did you mean 'runtime_version'?",
+    ),
+    (
+        "resources:\n  accelerator_args: {tpu_vm: 1}",
+        "2: resources.accelerator_args.tpu_vm must be true or false, found the value 1.",
+    ),
+    ("resources:\n  infra: asw", "2: resources: there is no cloud 'asw'; did you mean 'aws'?"),
+    ("resources:\n  cloud: googl", "2: resources: there is no cloud 'googl'; did you mean 'google'?"),
+    (
+        "resources:\n  infra: aws\n  region: us-east-1",
+        "2: resources: give either infra, or cloud, region and zone, not both.",
+    ),
+    ("resources:\n  use_spot: 1", "2: resources.use_spot must be true or false, found the value 1."),
+    (
+        "resources:\n  disk_size: big",
+        "2: resources.disk_size must be whole GB such as 256, or '1TB', found the string 'big'.",
+    ),
+    (
+        "resources:\n  disk_size: 1.5",
+        "2: resources.disk_size must be whole GB such as 256, or '1TB', found the value 1.5.",
+    ),
+    ("resources:\n  disk_size: -5", "2: resources.disk_size must be more than 0, found the value -5."),
+    (
+        "resources:\n  disk_tier: huge",
+        "2: resources.disk_tier must be one of low, medium, high, ultra, best, found the string 'huge'.",
+    ),
+    (
+        "resources:\n  network_tier: fast",
+        "2: resources.network_tier must be one of standard, best, found the string 'fast'.",
+    ),
+    (
+        "resources:\n  ports: http",
+        "2: resources.ports must be a port such as 8080, or '8000-8100', found the string 'http'.",
+    ),
+    ("resources:\n  ports: 0", "2: resources.ports: a port is a number from 1 to 65535, found '0'."),
+    ("resources:\n  ports: 70000", "2: resources.ports: a port is a number from 1 to 65535, found '70000'."),
+    ("resources:\n  ports: 90-80", "2: resources.ports: the range '90-80' ends before it begins."),
+    (
+        "resources:\n  ports: [80, 8000-x]",
+        "2: resources.ports must be a port such as 8080, or '8000-8100', found the string '8000-x'.",
+    ),
+    ("resources:\n  image_id: 5", "2: resources.image_id must be the name of an image, found the value 5."),
+    ("resources:\n  image_id: 'docker:'", "2: resources.image_id: there is no image behind 'docker:'."),
+    ("resources:\n  image_id: {}", "2: resources.image_id is an empty mapping; give region: image, or leave it out."),
+    ("resources:\n  labels: [a]", "2: resources.labels must be a mapping of names to strings, found a list."),
+    ("resources:\n  labels: {a: 5}", "2: resources.labels.a must be a string in quotes, found the value 5."),
+    (
+        "resources:\n  max_hourly_cost: free",
+        "2: resources.max_hourly_cost must be US dollars an hour, greater than 0, found the string 'free'.",
+    ),
+    (
+        "resources:\n  max_hourly_cost: 0",
+        "2: resources.max_hourly_cost must be US dollars an hour, greater than 0, found the value 0.",
+    ),
+    (
+        "resources:\n  local_disk: fast",
+        "2: resources.local_disk must be such as 'nvme:1000+', found the string 'fast'.",
+    ),
+    (
+        "resources:\n  priority: 5000",
+        "2: resources.priority must be a whole number from -1000 to 1000, found the value 5000.",
+    ),
+    (
+        "resources:\n  priority: high",
+        "2: resources.priority must be a whole number from -1000 to 1000, found the string 'high'.",
+    ),
+    (
+        "resources:\n  autostop: soon",
+        "2: resources.autostop must be minutes such as 10, or '2h' (m, h, d, w), found the string 'soon'.",
+    ),
+    ("resources:\n  autostop: {idle: 5}", "2: Invalid autostop YAML: Found unsupported field 'idle'."),
+    (
+        "resources:\n  any_of:\n    - {infra: aws, autostop: 5}\n    - {infra: gcp}",
+        "2: All resources must have the same autostop config.",
+    ),
+    (
+        "resources:\n  job_recovery: MAYBE",
+        "2: resources.job_recovery: there is no strategy 'MAYBE'; choose FAILOVER, EAGER_NEXT_REGION, none.",
+    ),
+    (
+        "resources:\n  job_recovery: {strategy: FAILOVER, max_restarts: 3}",
+        "2: Invalid job_recovery YAML: Instead of 'max_restarts', did you mean 'max_restarts_on_errors'?",
+    ),
+    ("resources:\n  arch: mips", "2: resources.arch must be one of x86_64, arm64, found the string 'mips'."),
+    (
+        "resources:\n  _requires_fuse: true",
+        "2: resources._requires_fuse is not supported by this version of skyflow yet; remove it from the task.",
+    ),
+    ("secrets: 5", "1: secrets must be a mapping of names to values, or a list of secrets:NAME."),
+    ("secrets:\n  1A: x", "2: Invalid secret key: '1A'"),
+    ("secrets: {A: [1]}", "1: Secret variable 'A' must have a plain value."),
+    (
+        "envs: {A: 1}\nsecrets: [A]",
+        '2: Invalid secret in array form: entry 1. Array items must use the secrets: prefix (e.g., secrets:HF_TOKEN). For inline secrets with values, use dict form: secrets: {MY_SECRET: "value"}',  # noqa: E501
+    ),
+    ("service: {readiness_probe: health}", "1: readiness_path must start with a slash (/). Got: 'health'"),
+    (
+        "service:\n  readiness_probe: /\n  replica: 2",
+        "3: Invalid service YAML: Instead of 'replica', did you mean 'replicas'?",
+    ),
+    ("service: {readiness_probe: /}\npool: {workers: 1}", "2: Cannot set both service and pool in the same task."),
+    ("pool: {worker: 1}", "1: Invalid pool YAML: Instead of 'worker', did you mean 'workers'?"),
+    ("config: {dockr: {}}", "1: Invalid config YAML: Instead of 'dockr', did you mean 'docker'?"),
+    ("volumes: {data: v}", "1: volumes: the path 'data' on the nodes must be absolute, or begin with '~/'."),
+    ("volumes: [a]", "1: volumes must be a mapping of paths on the nodes to volumes, found a list."),
+    ("inputs: {s3://a: 1, s3://b: 2}", "1: inputs has 2 entries; 1 at most."),
+    ("outputs: {s3://a: big}", "1: outputs['s3://a'] must be a number, 0 or more, found the string 'big'."),
+    ("event_callback: 5", "1: event_callback must be a shell script, found the value 5."),
+    ("api_server_access: maybe", "1: api_server_access must be true or false, found the string 'maybe'."),
+    ("blocked_resources: {infra: aws}", "1: blocked_resources must be a list of resources, found a mapping."),
+    ("blocked_resources:\n  - infra: marz", "2: resources: there is no cloud 'marz'; did you mean 'amazon'?"),
+    ("workdir: {ref: main}", "1: workdir from git needs a url."),
+    ("workdir: {url: 5}", "1: workdir.url must be the address of a git repository, found the value 5."),
+    ("workdir: {url: '-x'}", "1: workdir.url must be the address of a git repository, found the string '-x'."),
+    (
+        "file_mounts:\n  /a: {source: s3://b, mode: MONT}",
+        "2: file_mounts['/a'].mode must be one of MOUNT, COPY, MOUNT_CACHED, found the string 'MONT'.",
+    ),
+    ("file_mounts:\n  /a: {sorce: x}", "2: Invalid storage YAML: Instead of 'sorce', did you mean 'source'?"),
+    (
+        "experimental: {}\nrun: x",
+        "1: experimental is not supported by this version of skyflow yet; remove it from the task.",
+    ),
+    (
+        "storage_mounts: {/a: b}",
+        "1: storage_mounts is not supported by this version of skyflow yet; remove it from the task.",
+    ),
+    ("num_nodes: 2.0", "1: num_nodes should be a positive int. Got: 2.0"),
+    ("name: a\nexecution: serial", "2: Invalid task YAML: Found unsupported field 'execution'."),
+    ("execution: maybe\nname: x", "1: Invalid task YAML: Found unsupported field 'execution'."),
 ]
 
 
@@ -154,11 +342,45 @@ def test_wrong_input(text: str, message: str, tmp_path: Path, monkeypatch: pytes
     assert isinstance(caught.value, NotSupportedError) == ("not supported by this version" in message)
 
 
-@pytest.mark.parametrize("field", TASK_LATER)
-def test_fields_for_later_versions_are_named(field: str) -> None:
+@pytest.mark.parametrize("field", INTERNAL)
+def test_fields_that_are_not_for_users_are_named(field: str) -> None:
     with pytest.raises(NotSupportedError) as caught:
         Task.from_yaml_str(f"run: x\n{field}: {{a: b}}")
     assert str(caught.value) == f"line 2: {field} {NOT_YET}"
+
+
+WRONG_GRAPHS: list[tuple[str, str]] = [
+    ("name: a\nexecution: serial\n", "line 1: The header of a pipeline is followed by tasks, and there is none."),
+    ("execution: maybe\n---\nrun: x", "line 1: Invalid execution mode: 'maybe'. Valid options: ['serial', 'parallel']"),
+    ("execution: parallel\n---\nname: a\nrun: x", "line 1: JobGroup header missing required fields: {'name'}"),
+    (
+        "name: g\nexecution: parallel\n---\nrun: x",
+        'line 4: Job 1 in JobGroup must have a "name" field.',
+    ),
+    (
+        "name: g\nexecution: parallel\nprimary_tasks: [b]\n---\nname: a\nrun: x",
+        "line 3: primary_tasks references unknown job: 'b'. Available jobs: ['a']",
+    ),
+    (
+        "name: g\nprimary_tasks: [a]\n---\nname: a\nrun: x",
+        "line 2: primary_tasks is only for a job group; add 'execution: parallel', or leave it out.",
+    ),
+    (
+        "name: p\n---\nname: a\nrun: x\n---\nruns: y",
+        "line 6: Invalid task YAML: Instead of 'runs', did you mean 'run'?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG_GRAPHS)
+def test_wrong_pipelines_and_groups(text: str, message: str) -> None:
+    with pytest.raises(InvalidTaskError) as caught:
+        Dag.from_yaml_str(text)
+    assert str(caught.value) == message
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(WRONG) + len(WRONG_GRAPHS) >= 100
 
 
 def test_a_plain_dict_has_no_lines() -> None:
@@ -170,7 +392,7 @@ def test_a_plain_dict_has_no_lines() -> None:
 def test_aliases_are_allowed_but_a_bomb_is_not() -> None:
     assert Task.from_yaml_str("name: &n a\nenvs: &e {A: *n}\nrun: *n").to_yaml_config()["run"] == "a"
     merged = Task.from_yaml_str("resources:\n  <<: {cpus: 1, memory: 2}\n  cpus: 4").resources
-    assert (merged.cpus, merged.memory) == ("4", "2")
+    assert (merged[0].cpus, merged[0].memory) == ("4", "2")
     tower = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
     tower += "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
     with pytest.raises(InvalidTaskError, match="more than 100,000 values, aliases included"):
