@@ -201,7 +201,7 @@ import asyncio, sys
 from skyflow import planner
 from skyflow.models.task import Task
 from skyflow.settings import Settings
-market = asyncio.run(planner.market(Settings.from_env({"HOME": "/nonexistent"}), ["aws", "gcp"]))
+market = asyncio.run(planner.market(Settings.from_env(), ["aws", "gcp"]))
 assert planner.plan_task(Task.from_yaml_config({"resources": {"accelerators": "A100:8"}}), market).offers
 print([name for name in ("temporalio", "pulp", "asyncssh", "boto3", "numpy") if name in sys.modules])
 """

@@ -11,6 +11,7 @@ import skyflow
 from skyflow.errors import CommandError, NotSupportedError, ProvisionError
 from skyflow.models.name import cluster_workflow_id
 from skyflow.models.stage import Stage
+from skyflow.models.support import check_launchable
 from tests.workflows.conftest import World, offer
 from tests.workflows.test_launch import closed, failure, start, until
 
@@ -44,8 +45,9 @@ def test_e32_exec_takes_skypilots_parameters() -> None:
 
 
 def test_e08_a_task_with_spot_recovery_is_not_launched_as_an_ordinary_one() -> None:
-    with pytest.raises(NotSupportedError, match="spot_recovery"):
-        skyflow.Task.from_yaml_config({"run": "x", "resources": {"spot_recovery": "FAILOVER"}})
+    task = skyflow.Task.from_yaml_config({"run": "x", "resources": {"spot_recovery": "FAILOVER"}})
+    with pytest.raises(ValueError, match="Spot recovery is specified in the task"):
+        check_launchable(task)
 
 
 def test_e11_another_backend_is_refused() -> None:
