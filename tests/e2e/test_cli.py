@@ -232,7 +232,7 @@ WRONG = {
     "an absent env": (["launch", "--env", "NOT_SET_ANYWHERE", "true"], 2, "NOT_SET_ANYWHERE"),
     "a bad flag": (["launch", "--nonsense", "true"], 2, "--nonsense"),
     "a bad number": (["launch", "--num-nodes", "0", "true"], 2, "num_nodes"),
-    "an unknown cloud": (["launch", "--infra", "moon", "true"], 4, "moon"),
+    "an unknown cloud": (["launch", "--infra", "moon", "true"], 2, "moon"),
     "no offer that fits": (["launch", "-c", "big", "--cpus", "100000", "true"], 4, "No offer fits"),
 }
 
