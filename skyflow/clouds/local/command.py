@@ -184,7 +184,9 @@ def _start(command: str, env: Mapping[str, str], cwd: Path) -> tuple[subprocess.
 
 async def _finish(end: asyncio.Future[int], *draining: Any) -> int:
     """As sshd: the command is over when it has ended and nobody holds its output any more."""
-    await asyncio.gather(*draining)
+    async with asyncio.TaskGroup() as group:  # what the first failure left reading would read a closed descriptor
+        for one in draining:
+            group.create_task(one)
     return await end
 
 
