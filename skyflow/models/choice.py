@@ -52,6 +52,8 @@ class Choice(list[Resources]):
 
     def override(self, values: Mapping[str, Any]) -> Choice:
         """Every set with these values instead of its own (PARITY K12)."""
+        if not isinstance(values, Mapping):
+            raise InvalidTaskError(f"What overrides resources must be a mapping of fields, found {describe(values)}.")
         given = {ALIASES.get(field, field): value for field, value in values.items()}
         accelerators = given.pop("accelerators", None)
         if accelerators is None:

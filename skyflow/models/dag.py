@@ -72,11 +72,14 @@ class Dag:
         header = {} if self.header is None else self.header.to_yaml_config()
         if "execution" not in header and not self.is_chain():
             raise InvalidTaskError(f"{self} cannot be written as YAML: its tasks do not run one after the other.")
-        if len(tasks) > 1 and not header:
-            from skyflow.models.header import is_header  # rare
-
-            header = {"execution": "serial"} if self.header is not None or is_header(tasks[0]) else {}
+        if not header and (self.header is not None or self._begins_like_a_header(tasks)):
+            header = {"execution": "serial"}
         return [header, *tasks] if header else tasks
+
+    def _begins_like_a_header(self, tasks: list[dict[str, Any]]) -> bool:
+        from skyflow.models.header import is_header  # rare
+
+        return len(tasks) > 1 and is_header(tasks[0])
 
     def add(self, task: Task) -> None:
         """Adds a task, once."""

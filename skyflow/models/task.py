@@ -94,7 +94,7 @@ class Task:
         self.rare = RareFields(Document(None), rare)
         self.best_resources: Any = None
         """A place that was chosen beforehand; the optimizer is not asked then (PARITY E17)."""
-        self._hours: Callable[[Any], float] | None = None
+        self._seconds: Callable[[Any], float] | None = None
         self._filled: Filled | None = None
         dag = collecting.get()
         if dag is not None:
@@ -238,11 +238,13 @@ class Task:
 
     def set_storage_mounts(self, storage_mounts: Mapping[str, Storage] | None) -> Task:
         """Replaces the storage mounts; None removes them (PARITY K16)."""
-        self.rare.set("storage_mounts", dict(storage_mounts) if storage_mounts else None)
+        self.rare.set("storage_mounts", None if storage_mounts == {} else storage_mounts)
         return self
 
     def update_storage_mounts(self, storage_mounts: Mapping[str, Storage]) -> Task:
         """Adds storage mounts, or replaces them (PARITY K16)."""
+        if not isinstance(storage_mounts, Mapping):
+            return self.set_storage_mounts(storage_mounts)
         return self.set_storage_mounts({**self.storage_mounts, **storage_mounts})
 
     def set_service(self, service: Any) -> Task:
@@ -262,7 +264,7 @@ class Task:
 
     def set_time_estimator(self, function: Callable[[Resources], float]) -> Task:
         """Says how long the task runs, in seconds, on launchable resources. Without it, it is one hour."""
-        self._hours = lambda resources: function(resources) / 3600
+        self._seconds = function
         return self
 
     # What it is
@@ -273,16 +275,16 @@ class Task:
         Raises:
             InvalidTaskError: what the task's own estimator says is no time.
         """
-        if self._hours is None:
+        if self._seconds is None:
             return HOURS
-        hours = self._hours(resources)
-        if not isinstance(hours, int | float) or not 0 <= hours < math.inf:
-            raise InvalidTaskError(f"The time estimator of {self} must return seconds, found {show(hours * 3600)}.")
-        return hours
+        seconds = self._seconds(resources)
+        if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+            raise InvalidTaskError(f"The time estimator of {self} must return seconds, found {show(seconds)}.")
+        return seconds / 3600
 
     @property
     def has_time_estimator(self) -> bool:
-        return self._hours is not None
+        return self._seconds is not None
 
     @property
     def storage_mounts(self) -> dict[str, Storage]:
@@ -332,6 +334,10 @@ class Task:
     def is_controller_task(self) -> bool:
         """Never: managed jobs and services need no node of their own here (PARITY K17)."""
         return False
+
+    @property
+    def spot_task(self) -> None:
+        """The task that a controller runs; there is none (PARITY K19)."""
 
     def get_required_cloud_features(self) -> set[CloudFeature]:
         """What a cloud must be able to do for the task, whichever resources are chosen (PARITY K18)."""

@@ -317,7 +317,9 @@ TRANSFERS = st.dictionaries(URIS, st.integers(0, 1000) | st.floats(0, 1000), min
 
 # Tasks
 
-ENV_VALUES = st.one_of(TEXT.map(lambda text: text.replace("$", "")), st.integers(), BOOLEANS, st.floats())
+ENV_VALUES = st.one_of(
+    TEXT.map(lambda text: text.replace("$", "")), st.integers(1 - 2**63, 2**63 - 1), BOOLEANS, st.floats()
+)
 PLAIN_TASKS: dict[str, st.SearchStrategy[Any]] = {
     "name": TEXT,
     "run": TEXT,

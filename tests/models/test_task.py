@@ -70,6 +70,28 @@ def test_k02_a_function_becomes_plain_commands() -> None:
         Task(run=lambda rank, ips: str(1 / 0)).to_yaml_config()
 
 
+def test_k03_setup_is_a_script_and_kept_as_it_is() -> None:
+    assert Task(setup="pip list\n").setup == "pip list\n" and Task().setup is None
+    for wrong in (["pip list"], 5, lambda rank, ips: "x"):
+        with pytest.raises(ValueError, match=r"setup must be a shell script \(str\)\. Got <class"):
+            Task(setup=wrong)  # type: ignore[arg-type]
+
+
+def test_k04_the_workdir_is_a_folder_or_from_git() -> None:
+    git = {"url": "https://example.com/a.git", "ref": "main"}
+    task = Task(workdir="~/code")
+    assert task.workdir == "~/code" and task.set_workdir(git) is task and task.workdir == git
+    assert task.to_yaml_config() == {"workdir": git} and task.set_workdir(None).to_yaml_config() == {}
+    for wrong, message in (
+        ({"ref": "main"}, "workdir from git needs a url."),
+        ({"url": "a", "rev": "b"}, "Invalid workdir YAML: Instead of 'rev', did you mean 'ref'?"),
+        ("", "workdir must be the path of a local folder, or url and ref of a git repository, found the string ''."),
+    ):
+        with pytest.raises(InvalidTaskError) as caught:
+            task.set_workdir(wrong)
+        assert str(caught.value) == message and task.workdir is None
+
+
 def test_k05_num_nodes() -> None:
     assert Task().num_nodes == 1 and Task(num_nodes=3).num_nodes == 3
     for wrong in (0, -1, "2", 1.0, True):
@@ -188,6 +210,15 @@ def test_k14_neither_side_of_a_mount_may_end_with_a_slash() -> None:
             Task(file_mounts=mounts)
 
 
+def test_k15_update_file_mounts_is_an_update_of_a_dict() -> None:
+    task = Task().update_file_mounts({"/a": "b"})
+    task.update_file_mounts({"/a": "c", "/d": "s3://e"})
+    assert task.file_mounts == {"/a": "c", "/d": "s3://e"}
+    with pytest.raises(ValueError, match="may not end with '/'"):
+        task.update_file_mounts({"/f/": "g"})
+    assert task.file_mounts == {"/a": "c", "/d": "s3://e"}
+
+
 def test_k16_storage_mounts() -> None:
     storage = Storage(name="data", source="s3://data", mode=StorageMode.COPY)
     task = Task(file_mounts={"/a": "b"}).set_storage_mounts({"/data": storage})
@@ -203,7 +234,7 @@ def test_k16_storage_mounts() -> None:
 
 def test_k17_k18_controllers_and_features() -> None:
     task = Task(num_nodes=2, resources=[Resources(use_spot=True, ports=80), Resources(use_spot=True)])
-    assert not task.is_controller_task()
+    assert not task.is_controller_task() and task.spot_task is None
     assert task.get_required_cloud_features() == {CloudFeature.MULTI_NODE, CloudFeature.SPOT_INSTANCE}
     docker = Task(resources=Resources(image_id="docker:ubuntu")).set_storage_mounts({"/d": Storage(name="d")})
     assert docker.get_required_cloud_features() == {CloudFeature.DOCKER_IMAGE, CloudFeature.STORAGE_MOUNTING}
