@@ -64,6 +64,12 @@ def test_e07_one_task_only() -> None:
         check_one_task(dag)
 
 
+def test_e33_exec_takes_a_graph_of_one() -> None:
+    dag = Dag()
+    dag.add(Task("a", run="true"))
+    assert check_one_task(convert_to_dag(dag)).name == "a"
+
+
 def test_tasks_made_in_the_block_belong_to_the_graph() -> None:
     with Dag() as outer:
         first = Task()
