@@ -29,8 +29,8 @@ FIELDS = {
     "Task": "name run setup envs num_nodes workdir file_mounts resources secrets managed_secrets service pool config "
     "volumes inputs outputs event_callback api_server_access",
     "Resources": "accelerators gpus accelerator_args infra cloud region zone instance_type cpus memory use_spot "
-    "disk_size disk_tier network_tier ports image_id labels max_hourly_cost any_of ordered autostop job_recovery spot_recovery "
-    "local_disk priority priority_class hooks volumes",
+    "disk_size disk_tier network_tier ports image_id labels max_hourly_cost any_of ordered autostop job_recovery "
+    "spot_recovery local_disk priority priority_class hooks volumes",
     "Storage objects in `file_mounts`": "name source store persistent mode type config",
     "Services": "readiness_probe replicas replica_policy load_balancing_policy load_balancer ports tls pool",
     "Files of several documents": "execution primary_tasks termination_delay inter_connection",
