@@ -54,6 +54,9 @@ class Choice(list[Resources]):
         """Every set with these values instead of its own (PARITY K12)."""
         if not isinstance(values, Mapping):
             raise InvalidTaskError(f"What overrides resources must be a mapping of fields, found {describe(values)}.")
+        for field in values:
+            if problem := SCHEMA.unknown(field, None):
+                raise problem
         given = {ALIASES.get(field, field): value for field, value in values.items()}
         accelerators = given.pop("accelerators", None)
         if accelerators is None:

@@ -20,6 +20,8 @@ OWN_GRAMMAR = ("kubernetes", "ssh")
 """Everything behind their name is one word, which may hold a `/`: a context, a pool. They have no zones."""
 
 _NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?")
+_PLACE = re.compile(r"[^\s/*]([^/*]*[^\s/*])?")
+"""Clouds are free in what they call things: `VM.Standard.E4.Flex$_4_16`, `bxtG:US-SANJOSE-1-AD-1`, `East Coast`."""
 
 
 class CloudName(str):
@@ -52,7 +54,7 @@ def check_cloud(value: object) -> str | None:
     if value == "*":
         return None
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise InvalidTaskError(f"resources.cloud must be a name of the cloud's, found {describe(value)}.")
+        raise InvalidTaskError(f"resources.cloud must be the name of a cloud, found {describe(value)}.")
     name = ALIASES.get(value.lower(), value.lower())
     if name not in CLOUDS:
         import difflib  # only here, as in Schema.unknown
@@ -67,9 +69,13 @@ def check_place_name(field: str, value: object) -> str | None:
     """The name of a region, zone or instance type; None for `*`."""
     if value == "*" and field != "instance_type":
         return None
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+    if not isinstance(value, str) or not _is_place(value):
         raise InvalidTaskError(f"resources.{field} must be a name of the cloud's, found {describe(value)}.")
     return value
+
+
+def _is_place(name: str) -> bool:
+    return name.isprintable() and _PLACE.fullmatch(name) is not None
 
 
 def check_region(region: object, cloud: str | None) -> str | None:
@@ -89,7 +95,9 @@ def check_infra(infra: object) -> tuple[str | None, str | None, str | None]:
     parts = infra.strip().split("/")
     if (cloud := ALIASES.get(parts[0].lower(), parts[0].lower())) in OWN_GRAMMAR:
         return cloud, check_region("/".join(parts[1:]) or "*", cloud), None
-    if len(parts) > 3 or not all(part == "*" or _NAME.fullmatch(part) for part in parts):
+    if len(parts) > 3 or not all(part == "*" or _is_place(part) for part in parts):
+        raise InvalidTaskError(form)
+    if parts[0] != "*" and not _NAME.fullmatch(parts[0]):
         raise InvalidTaskError(form)
     region, zone = ([None if part == "*" else part for part in parts[1:]] + [None, None])[:2]
     return check_cloud(parts[0]), region, zone

@@ -34,6 +34,8 @@ INFRA = "resources.infra must be cloud[/region[/zone]], with * for any, found"
         ("ssh/my-pool", ("ssh", "my-pool", None)),
         ("slurm/cluster/partition", ("slurm", "cluster", "partition")),
         ("lambda/us-south-1", ("lambda", "us-south-1", None)),
+        ("oci/us-sanjose-1/bxtG:US-SANJOSE-1-AD-1", ("oci", "us-sanjose-1", "bxtG:US-SANJOSE-1-AD-1")),
+        ("paperspace/East Coast (NY2)", ("paperspace", "East Coast (NY2)", None)),
         ("google/us-central1", ("gcp", "us-central1", None)),
     ],
 )
@@ -64,6 +66,14 @@ def test_r01_clouds_as_objects() -> None:
         sky.clouds.NoCloud  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    "name", ["p4d.24xlarge", "VM.Standard.E4.Flex$_4_16", "A100_PCIE_80GB::1", "4CPU--16GB--H100:8", "1x-RTX_4090-8"]
+)
+def test_r02_clouds_are_free_in_what_they_call_things(name: str) -> None:
+    resources = sky.Resources(infra="oci", instance_type=name)
+    assert resources.instance_type == name and sky.Resources.from_yaml_config(resources.to_yaml_config()) == resources
+
+
 def test_every_cloud_of_skypilot_is_a_name() -> None:
     for name in CLOUDS:
         assert check_cloud(name) == check_cloud(name.upper()) == name
@@ -84,8 +94,8 @@ def test_every_cloud_of_skypilot_is_a_name() -> None:
         ({"infra": "azur/eastus"}, "resources: there is no cloud 'azur'; did you mean 'azure'?"),
         ({"cloud": "kubernets"}, "resources: there is no cloud 'kubernets'; did you mean 'kubernetes'?"),
         ({"cloud": "zzzzzz"}, f"resources: there is no cloud 'zzzzzz'; there are {', '.join(CLOUDS)}."),
-        ({"cloud": 5}, "resources.cloud must be a name of the cloud's, found the value 5."),
-        ({"cloud": "a/b"}, "resources.cloud must be a name of the cloud's, found the string 'a/b'."),
+        ({"cloud": 5}, "resources.cloud must be the name of a cloud, found the value 5."),
+        ({"cloud": "a/b"}, "resources.cloud must be the name of a cloud, found the string 'a/b'."),
         ({"region": 5}, "resources.region must be a name of the cloud's, found the value 5."),
         ({"cloud": "aws", "region": "a/b"}, "resources.region must be a name of the cloud's, found the string 'a/b'."),
         ({"region": ""}, "resources.region must be a name of the cloud's, found the string ''."),
@@ -96,6 +106,10 @@ def test_every_cloud_of_skypilot_is_a_name() -> None:
             "resources.region must be a context or pool of ssh, found the string ' '.",
         ),
         ({"cloud": "k8s", "region": "c", "zone": "z"}, "resources.zone: kubernetes has no zones; leave it out."),
+        ({"infra": "aws/a*"}, f"{INFRA} the string 'aws/a*'."),
+        ({"infra": "aws/ a"}, f"{INFRA} the string 'aws/ a'."),
+        ({"zone": "a\tb"}, "resources.zone must be a name of the cloud's, found the string 'a\\tb'."),
+        ({"instance_type": ""}, "resources.instance_type must be a name of the cloud's, found the string ''."),
         ({"instance_type": "*"}, "resources.instance_type must be a name of the cloud's, found the string '*'."),
         ({"infra": "aws", "zone": "z"}, "resources: give either infra, or cloud, region and zone, not both."),
         ({"infra": "aws", "cloud": "aws"}, "resources: give either infra, or cloud, region and zone, not both."),

@@ -134,7 +134,7 @@ WRONG: list[tuple[str, str]] = [
         "resources:\n  cloud: aws\n  infra: aws",
         "3: resources: give either infra, or cloud, region and zone, not both.",
     ),
-    ("resources:\n  cloud: a/b", "2: resources.cloud must be a name of the cloud's, found the string 'a/b'."),
+    ("resources:\n  cloud: a/b", "2: resources.cloud must be the name of a cloud, found the string 'a/b'."),
     ("resources:\n  region: 5", "2: resources.region must be a name of the cloud's, found the value 5."),
     (
         "resources:\n  instance_type: '*'",
