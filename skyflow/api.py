@@ -17,6 +17,7 @@ from skyflow.models import exit_code
 from skyflow.models.dag import Dag, OptimizeTarget, check_one_task, convert_to_dag
 from skyflow.models.log_line import LineMerger
 from skyflow.models.resources import Resources
+from skyflow.models.support import check_launchable
 from skyflow.models.task import Task
 from skyflow.settings import Settings
 
@@ -60,6 +61,8 @@ def launch(
     """
     _refuse(backend=backend, handle=handle, detach_setup=detach_setup)
     one = _one_task(task)
+    if not dryrun:
+        check_launchable(one)  # before anything is started
 
     async def body(client: Client) -> tuple[int | None, ClusterHandle | None]:
         started = await client.launch(
@@ -130,6 +133,8 @@ def exec(
     """
     _refuse(backend=backend)
     one = _one_task(task)
+    if not dryrun:
+        check_launchable(one)  # before anything is started
 
     async def body(client: Client) -> tuple[int | None, ClusterHandle | None]:
         handle = await client.exec(one, cluster_name, dryrun=dryrun, down=down, detach_run=detach_run)

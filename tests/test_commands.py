@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import skyflow
 from skyflow.cli.app import app
 from skyflow.cli.options import LATER, TaskOptions
 from skyflow.cli.task import make_dag, make_task
@@ -127,3 +128,20 @@ def test_wrong_flags(options: dict[str, Any], message: str) -> None:
     with pytest.raises((InvalidTaskError, UsageError)) as caught:
         make("true", **options)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_secrets_of_flags_are_filled_in_where_variables_are(tmp_path: Path) -> None:
+    (tmp_path / "hush").mkdir()
+    path = tmp_path / "task.yaml"
+    path.write_text(f"run: x\nsecrets: {{T: null}}\nworkdir: {tmp_path}/$T")
+    task = make(str(path), secret=["T=hush"])
+    assert task.workdir == f"{tmp_path}/hush"
+    assert task.to_yaml_config()["workdir"] == f"{tmp_path}/$T"
+
+
+def test_the_synchronous_api_refuses_before_it_starts_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skyflow.api._run", lambda body: pytest.fail("connected"))
+    task = skyflow.Task(run="x", event_callback="y")
+    for call in (lambda: skyflow.launch(task), lambda: skyflow.exec(task, "c")):
+        with pytest.raises(NotSupportedError, match="event_callback"):
+            call()

@@ -18,7 +18,10 @@ def make_task(words: list[str], options: TaskOptions) -> Task:
     """The one task of the entrypoint. Raises InvalidTaskError, UsageError."""
     path = yaml_path(words)
     if path is None:
-        return _with_options(entrypoint(words, envs=_envs(options)), options)
+        task = entrypoint(words, envs=_envs(options))
+        if secrets := _secrets(options):
+            task.update_secrets(secrets)
+        return _with_options(task, options)
     tasks = make_dag(words, options).tasks
     if len(tasks) > 1:
         raise UsageError(
@@ -36,7 +39,7 @@ def make_dag(words: list[str], options: TaskOptions) -> Dag:
         dag = Dag()
         dag.add(make_task(words, options))
         return dag
-    dag = Dag.from_yaml(path, envs=_envs(options))
+    dag = Dag.from_yaml(path, envs=_envs(options), secrets=_secrets(options))
     if len(dag) > 1 and options.name is not None:
         dag.name = options.name
     for task in dag.tasks:
@@ -46,6 +49,10 @@ def make_dag(words: list[str], options: TaskOptions) -> Dag:
 
 def _envs(options: TaskOptions) -> dict[str, str]:
     return _pairs(options.env, options.env_file, "--env")
+
+
+def _secrets(options: TaskOptions) -> dict[str, str]:
+    return _pairs(options.secret, options.secret_file, "--secret")
 
 
 def _pairs(given: list[str], file: str | None, flag: str) -> dict[str, str]:
@@ -62,8 +69,6 @@ def _with_options(task: Task, options: TaskOptions, named: bool = True) -> Task:
         task.set_workdir(_git_workdir(task, options))
     if options.num_nodes is not None:
         task.num_nodes = options.num_nodes
-    if secrets := _pairs(options.secret, options.secret_file, "--secret"):
-        task.update_secrets(secrets)
     if changed := options.resources():
         task.set_resources_override(changed)
     task.validate()
