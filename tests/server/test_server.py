@@ -39,6 +39,9 @@ def test_start_says_so_once_and_stop_leaves_no_process(home: Home) -> None:
     assert home.start() == record, "it runs already"
     assert len(home.notices) == 1
 
+    environ = Path(f"/proc/{record.children['server']}/environ").read_bytes().split(b"\0")
+    assert b"GOGC=50" in environ, "it would take 10 MB more"
+
     listed = temporal(record.address, "operator", "search-attribute", "list")
     assert all(name in listed for name in SEARCH_ATTRIBUTES)
     assert home.endpoint().connect_config() == {"target_host": record.address, "namespace": "default"}
