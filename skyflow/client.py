@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skyflow.ending import settle_at_exit
 from skyflow.endpoint import Endpoint, is_loopback, resolve
 from skyflow.errors import (
     ClusterDoesNotExist,
@@ -95,6 +96,7 @@ class Client:
         import temporalio.client  # while the server boots
 
         _quiet()
+        settle_at_exit()
         await asyncio.to_thread(starting.wait_ready)
         config = endpoint.connect_config()
         try:

@@ -6,6 +6,7 @@ python examples/09-other-clients/foreign_workflow.py ADDRESS       (skyflow serv
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import uuid
 from typing import Any
@@ -40,3 +41,5 @@ async def main(address: str) -> None:
 
 if __name__ == "__main__":
     asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:7233"))
+    sys.stdout.flush()
+    os._exit(0)  # the interpreter's own clean-up may abort in Temporal's core (temporalio/sdk-python issue 300)

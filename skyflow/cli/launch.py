@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from skyflow.cli import view
 from skyflow.cli.follow import follow, snapshot_bar
-from skyflow.cli.main import leave
 from skyflow.cli.session import run
 from skyflow.cli.task import make_dag, make_task
+from skyflow.ending import leave
 from skyflow.errors import CommandError, SkyflowError, UsageError
 from skyflow.models import exit_code
 from skyflow.models.task import Task

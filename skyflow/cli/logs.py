@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from skyflow.cli import view
 from skyflow.cli.follow import write
-from skyflow.cli.main import leave
 from skyflow.cli.session import run
+from skyflow.ending import leave
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, JobDoesNotExist, UsageError
 from skyflow.models import exit_code
 from skyflow.models.log_line import LineMerger

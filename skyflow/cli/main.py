@@ -7,6 +7,7 @@ import sys
 from typing import NoReturn
 
 from skyflow import __version__
+from skyflow.ending import leave
 from skyflow.errors import SkyflowError
 from skyflow.models.exit_code import INTERRUPTED
 
@@ -53,16 +54,6 @@ def _usage(error: Exception) -> int:
     where = context.command_path if context else "skyflow"
     print(f"{where}: {error.format_message()} See: {where} --help", file=sys.stderr)  # type: ignore[attr-defined]
     return 2
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the process without the interpreter's clean-up, which may abort in Temporal's core (sdk-python 300)."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        code = code or 0
-    os._exit(code)
 
 
 if __name__ == "__main__":

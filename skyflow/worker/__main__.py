@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from skyflow.ending import leave
 from skyflow.errors import SkyflowError
 from skyflow.settings import Settings
 from skyflow.worker.main import run
@@ -14,4 +15,5 @@ if __name__ == "__main__":
         asyncio.run(run(Settings.from_env()))
     except SkyflowError as error:
         print(f"skyflow worker: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        leave(error.exit_code)
+    leave(0)
