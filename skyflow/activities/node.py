@@ -49,6 +49,8 @@ class NodeActivities(NodeCalls):
                 task_id=spec.task_id,
                 user=spec.user,
                 num_gpus=spec.num_gpus,
+                accelerator=request.accelerator,
+                devices=request.devices.get(rank, ()),
             )
             await runner.start(connection, gang.uid, unit, script)
 

@@ -78,7 +78,6 @@ def launch(
     clone_disk_from: Annotated[str | None, later("--clone-disk-from", "--clone")] = None,
     fast: Annotated[bool, later("--fast")] = False,
     resize: Annotated[bool, later("--resize")] = False,
-    priority: Annotated[int | None, later("--priority")] = None,
     workspace: Annotated[str | None, later("--workspace", "-w")] = None,
 ) -> None:
     """Find a place, make the nodes, sync, set up, run; stream the output."""

@@ -54,6 +54,9 @@ class TaskOptions:
     max_hourly_cost: Annotated[
         float | None, _text(RESOURCES, "US dollars an hour, all nodes together.", "--max-hourly-cost")
     ] = None
+    priority: Annotated[
+        int | None, _text(RESOURCES, "Of its job, -1000 to 1000: the higher goes first.", "--priority")
+    ] = None
     config: Annotated[list[str], typer.Option("--config", help="Settings: a YAML file, or key=value. Repeatable.")] = (
         field(default_factory=list)
     )
@@ -62,7 +65,7 @@ class TaskOptions:
         """The fields of resources that are given. `none` takes away what the task says."""
         names = (
             "infra", "cpus", "memory", "instance_type", "use_spot", "disk_size", "disk_tier", "network_tier",
-            "local_disk", "image_id", "max_hourly_cost",
+            "local_disk", "image_id", "max_hourly_cost", "priority",
         )  # fmt: skip
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         given |= {"accelerators": self.gpus} if self.gpus is not None else {}
@@ -75,7 +78,6 @@ LATER = {
     "--clone-disk-from": "a copy of another cluster's disk",
     "--fast": "a launch that skips setup where nothing changed",
     "--resize": "a cluster that changes its number of nodes (take it down, and launch it again)",
-    "--priority": "a priority of jobs",
     "--workspace": "workspaces",
 }
 """Flags of SkyPilot that this version knows by name only."""

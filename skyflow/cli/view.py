@@ -131,13 +131,13 @@ def jobs(rows: Sequence[dict[str, Any]]) -> None:
             row["user"] or "-",
             age(row["submitted_at"]),
             span((row["ended_at"] or now) - row["started_at"]) if row["started_at"] else "-",
-            str(row["num_nodes"]),
+            row["resources"],
             row["status"],
             row["reason"],
         ]
         for row in rows
     ]
-    table(["ID", "NAME", "USER", "SUBMITTED", "DURATION", "NODES", "STATUS", "REASON"], shown)
+    table(["ID", "NAME", "USER", "SUBMITTED", "DURATION", "RESOURCES", "STATUS", "REASON"], shown)
 
 
 PLAN_ROWS = 20

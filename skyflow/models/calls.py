@@ -63,6 +63,10 @@ class GangStart(Wire):
     gang: Gang
     job_id: int
     spec: str
+    accelerator: str = ""
+    """Kind of the nodes' accelerators, if they have any."""
+    devices: dict[int, list[int]] = Field(default_factory=dict)
+    """Rank → which of them the job may use there."""
 
 
 class UnitRequest(Wire):

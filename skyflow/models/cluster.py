@@ -42,6 +42,7 @@ from skyflow.models.operation import (
     StartJob,
     Submission,
 )
+from skyflow.models.schedule import Room, Waiting, schedule
 from skyflow.models.wire import Wire
 
 MAX_REASON = 300
@@ -213,9 +214,9 @@ class ClusterState(Wire):
             return []
         if job.status.is_terminal():
             raise LaunchCancelledError(f"Job {job.id} of cluster {self.name!r} was cancelled before it was submitted.")
-        job.spec = submission.spec
+        job.spec, job.demand = submission.spec, submission.demand
         job.status = JobStatus.PENDING
-        return self._settle(now)
+        return self._give_up_pending(now) + self._settle(now)
 
     def job_started(self, job_id: int, now: float) -> list[Action]:
         """The job's workflow has started. If the job was cancelled meanwhile, that can be told now."""
@@ -262,9 +263,10 @@ class ClusterState(Wire):
             self.rule, self.idle_since = IdleRule(minutes=0, safety=True), None
         return actions + self._settle(now)
 
-    def nodes_gone(self, ranks: list[int]) -> None:
+    def nodes_gone(self, ranks: list[int], now: float) -> list[Action]:
         """The cloud says that these nodes are gone. What is left of the cluster can only be taken down."""
         self.lost = sorted({*self.lost, *ranks})
+        return self._give_up_pending(now)
 
     def set_autostop(self, setting: AutostopSetting, now: float) -> list[Action]:
         """Sets the user's idle rule. The last setting wins, and the clock starts anew."""
@@ -323,17 +325,35 @@ class ClusterState(Wire):
         return actions
 
     def _starts(self) -> list[Action]:
-        """Jobs whose turn has come: in order, each on the nodes with the fewest jobs."""
+        """Jobs whose turn has come."""
+        pending = self._pending()
+        if not pending or self.offer is None or self.going_down():
+            return []
+        rooms = {node.rank: Room.of(self.offer) for node in self.nodes if node.rank not in self.lost}
+        for job in self.active_jobs():
+            for rank in job.ranks:
+                if rank in rooms:
+                    rooms[rank].take(job.demand, job.devices.get(rank, []))
+        waiting = [Waiting(job.id, job.demand, job.num_nodes) for job in pending]
+        turns = schedule(waiting, Room.of(self.offer), rooms)
+        for turn in turns:
+            self.jobs[turn.id].ranks, self.jobs[turn.id].devices = list(turn.devices), turn.devices
+        return [StartJob(turn.id) for turn in turns]
+
+    def _give_up_pending(self, now: float) -> list[Action]:
+        """A job whose turn cannot come any more would keep what is left of the cluster for ever."""
         actions: list[Action] = []
-        for job in self.jobs.values():
-            if job.status is JobStatus.PENDING and not job.ranks and not self.going_down():
-                load = {node.rank: 0 for node in self.nodes}
-                for other in self.active_jobs():
-                    for rank in other.ranks:
-                        load[rank] += 1
-                job.ranks = sorted(sorted(load, key=lambda rank: (load[rank], rank))[: job.num_nodes])
-                actions.append(StartJob(job.id))
+        for job in self._pending() if self.lost else []:
+            if job.num_nodes > len(self.nodes) - len(self.lost):
+                reason = "The cluster has lost nodes that it would need."
+                end = JobEnd(job_id=job.id, status=JobStatus.FAILED_DRIVER, reason=reason)
+                actions += self.job_ended(end, now, notify=True)
         return actions
+
+    def _pending(self) -> list[JobRecord]:
+        """The jobs that wait for their turn, in the order in which they shall have it."""
+        pending = [job for job in self.jobs.values() if job.status is JobStatus.PENDING and not job.ranks]
+        return sorted(pending, key=lambda job: (-job.priority, job.id))
 
     def _admit(self, request: Reserve) -> None:
         if request.kind == "exec" and not self.nodes:
@@ -418,5 +438,10 @@ class ClusterState(Wire):
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """The jobs as `queue` shows them, newest first."""
-        return [as_row(job) for job in sorted(self.jobs.values(), key=lambda job: -job.id)]
+        """The jobs as `queue` shows them, newest first. What waits says what for."""
+        accelerator = next(iter(self.offer.accelerators), "") if self.offer else ""
+        rows = {job.id: as_row(job, accelerator) for job in self.jobs.values()}
+        for place, job in enumerate(self._pending(), 1):
+            what = job.resources(accelerator)
+            rows[job.id]["reason"] = f"Waits for {what}." if place == 1 else f"Number {place} in line for {what}."
+        return [rows[job_id] for job_id in sorted(rows, reverse=True)]

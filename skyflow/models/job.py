@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from skyflow.models.node import Node
+from skyflow.models.schedule import Demand
 from skyflow.models.wire import Wire
 
 STOPPED_WITH_GANG = 137
@@ -47,6 +48,11 @@ class JobRecord(Wire):
     num_nodes: int = 1
     ranks: list[int] = Field(default_factory=list)
     """Ranks, in the cluster, of the nodes that it runs on. Its own ranks are the positions in this list."""
+    demand: Demand = Field(default_factory=Demand)
+    priority: int = 0
+    """The higher goes first."""
+    devices: dict[int, list[int]] = Field(default_factory=dict)
+    """Rank, in the cluster, of each of its nodes → the accelerators that it has there."""
     has_setup: bool = False
     submitted_at: float = 0
     started_at: float | None = None
@@ -56,6 +62,11 @@ class JobRecord(Wire):
     """Key of its JobSpec in the store."""
     cancelling: bool = False
     """Cancelled while its workflow was being started."""
+
+    def resources(self, accelerator: str) -> str:
+        """What it has, or waits for, in words: `2 × A100:4, 16 CPUs`; of a job that states nothing, its nodes alone."""
+        each = self.demand.describe(accelerator)
+        return f"{self.num_nodes} × {each}" if each else f"{self.num_nodes} node(s)"
 
 
 class JobSpec(Wire):
@@ -158,6 +169,10 @@ class JobRequest(Wire):
     spec: str
     launch: str = ""
     name: str = ""
+    accelerator: str = ""
+    """Kind of the nodes' accelerators, if they have any."""
+    devices: dict[int, list[int]] = Field(default_factory=dict)
+    """Rank → which of them are the job's."""
     check_seconds: float = 60
     progress: JobProgress | None = None
     """What an earlier run of the same workflow has seen; None for the first."""
@@ -173,6 +188,7 @@ def setup_unit(job_id: int) -> str:
     return f"{job_id}-setup"
 
 
-def as_row(job: JobRecord) -> dict[str, Any]:
-    """A job as `queue` shows it: plain JSON."""
-    return job.model_dump(mode="json", exclude={"spec", "cancelling"})
+def as_row(job: JobRecord, accelerator: str) -> dict[str, Any]:
+    """A job as `queue` shows it: plain JSON. `accelerator` is the kind of its nodes' accelerators."""
+    row = job.model_dump(mode="json", exclude={"spec", "cancelling"})
+    return {**row, "resources": job.resources(accelerator)}

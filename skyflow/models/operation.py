@@ -12,6 +12,7 @@ from pydantic import Field
 
 from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import Node, Offer
+from skyflow.models.schedule import Demand
 from skyflow.models.wire import Wire
 
 OperationKind = Literal["launch", "exec", "down"]
@@ -104,6 +105,7 @@ class Submission(Wire):
     workflow_id: str
     job_id: int
     spec: str
+    demand: Demand = Field(default_factory=Demand)
 
 
 class AutostopSetting(Wire):

@@ -25,8 +25,7 @@ _NO_FIELD = {
 
 _NO_RESOURCE = {
     "hooks": "hooks",
-    "priority": "priorities of jobs",
-    "priority_class": "priorities of jobs",
+    "priority_class": "classes of priorities",
     "volumes": "volumes",
     "local_disk": "fast disks of nodes",
 }

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from skyflow.errors import InvalidTaskError
+from skyflow.models.accelerator import MEMORY, is_tpu
 from skyflow.models.job import Gang
 
 WORKDIR = "~/sky_workdir"
@@ -32,7 +33,16 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def job_script(
-    run: str, envs: Mapping[str, str], gang: Gang, rank: int, *, task_id: str = "", user: str = "", num_gpus: int = 0
+    run: str,
+    envs: Mapping[str, str],
+    gang: Gang,
+    rank: int,
+    *,
+    task_id: str = "",
+    user: str = "",
+    num_gpus: int = 0,
+    accelerator: str = "",
+    devices: Sequence[int] = (),
 ) -> bytes:
     """The script of a job's run on one node.
 
@@ -44,6 +54,8 @@ def job_script(
         task_id: names the run of the task.
         user: who launched it.
         num_gpus: GPUs a node that the task asked for.
+        accelerator: kind of the node's accelerators, if it has any.
+        devices: those that are the job's. It sees no others, unless the user's variables say so.
     """
     position, addresses = _peers(gang, rank)
     facts = {
@@ -53,7 +65,7 @@ def job_script(
         "NUM_GPUS_PER_NODE": str(num_gpus),
         **_shared(gang, task_id, user),
     }
-    return _script(run, envs, facts)
+    return _script(run, {**visible_devices(accelerator, devices), **envs}, facts)
 
 
 def setup_script(
@@ -69,6 +81,22 @@ def setup_script(
         **_shared(gang, task_id, user),
     }
     return _script(setup, envs, facts)
+
+
+_NEURON_CORES = {"Inferentia": 4, "Inferentia2": 2, "Trainium": 2, "Trainium2": 4}
+"""Logical cores of one chip, as the Neuron runtime counts them by default (AWS Neuron documentation)."""
+_VISIBLE = {"amd": "HIP_VISIBLE_DEVICES", "intel": "HABANA_VISIBLE_DEVICES"}
+
+
+def visible_devices(accelerator: str, devices: Sequence[int]) -> dict[str, str]:
+    """The variable that keeps a program to these accelerators. Of a TPU, a job always has the node's whole part."""
+    if not accelerator or is_tpu(accelerator):
+        return {}
+    if cores := _NEURON_CORES.get(accelerator):
+        visible = [device * cores + core for device in devices for core in range(cores)]
+        return {"NEURON_RT_VISIBLE_CORES": ",".join(map(str, visible))}
+    maker = next((maker for maker, family in MEMORY.items() if accelerator in family), "nvidia")
+    return {_VISIBLE.get(maker, "CUDA_VISIBLE_DEVICES"): ",".join(map(str, devices))}
 
 
 def _peers(gang: Gang, rank: int) -> tuple[int, str]:

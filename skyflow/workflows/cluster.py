@@ -182,6 +182,8 @@ class ClusterWorkflow:
             spec=job.spec,
             launch=job.launch,
             name=job.name,
+            accelerator=next(iter(state.offer.accelerators), "") if state.offer else "",
+            devices=job.devices,
             check_seconds=state.check_seconds,
         )
         summary = f"job {job.id} {job.name} on {len(job.ranks)} node(s) of {state.name}"
@@ -263,7 +265,7 @@ class ClusterWorkflow:
 
     async def _take(self, report: WatchReport) -> None:
         if report.gone:
-            self.state.nodes_gone(report.gone)
+            self._do(self.state.nodes_gone(report.gone, self._now()))
         for job in self.state.active_jobs():
             ends = [RankEnd(rank=e.rank, code=e.code) for e in report.ended if e.unit == run_unit(job.id)]
             ends += [RankEnd(rank=rank, code=LOST) for rank in report.gone if rank in job.ranks]

@@ -88,7 +88,13 @@ class JobWorkflow:
         starting = asyncio.create_task(
             call(
                 NodeCalls.start_gang,
-                GangStart(gang=request.gang, job_id=request.job_id, spec=request.spec),
+                GangStart(
+                    gang=request.gang,
+                    job_id=request.job_id,
+                    spec=request.spec,
+                    accelerator=request.accelerator,
+                    devices=request.devices,
+                ),
                 f"EXEC · start job {request.job_id} on {len(request.gang.nodes)} node(s)",
                 kind="quick",
                 host=request.gang.host,

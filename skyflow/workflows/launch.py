@@ -47,6 +47,7 @@ with workflow.unsafe.imports_passed_through():
         Reserve,
         Submission,
     )
+    from skyflow.models.schedule import Demand, demand_of
     from skyflow.models.stage import Stage
     from skyflow.models.support import check_launchable
     from skyflow.models.task import Task
@@ -74,6 +75,7 @@ class LaunchWorkflow:
         self.provision: Provision | None = None
         self.nodes: list[Node] = []
         self.offer: Offer | None = None
+        self.demand = Demand()
 
     @workflow.run
     async def run(self, request: Any) -> LaunchResult:
@@ -162,6 +164,7 @@ class LaunchWorkflow:
                 user=self.request.user,
                 num_nodes=self.task.num_nodes,
                 has_setup=self._runs_setup(),
+                priority=self.task.resources[0].priority or 0,
             )
         reserve = Reserve(workflow_id=self.me, kind="launch" if launch else "exec", job=job)
         self.asked = True
@@ -200,6 +203,7 @@ class LaunchWorkflow:
                 self._begin_anew_if_long()
                 plan = await make_plan(self.task, self.progressed, self.request.clouds)
             self.nodes, self.offer = found
+        self.demand = demand_of(self.task.resources, self.offer) or Demand()
 
     def _begin_anew_if_long(self) -> None:
         assert self.provision is not None
@@ -223,7 +227,9 @@ class LaunchWorkflow:
             )
         assert self.offer is not None
         has = self.offer.model_dump()
-        if Stage.PROVISION in self.stages and not any(one.less_demanding_than(has) for one in self.task.resources):
+        demand = demand_of(self.task.resources, self.offer)
+        fits = Stage.PROVISION not in self.stages or any(one.less_demanding_than(has) for one in self.task.resources)
+        if demand is None or not fits:
             have = (
                 f"{self.offer.place} {self.offer.instance_type} ({self.offer.cpus:g} CPUs, {self.offer.memory:g} GiB)"
             )
@@ -231,6 +237,7 @@ class LaunchWorkflow:
                 f"The task's resources do not fit on cluster {self.cluster!r}, which has {have}. "
                 "Use another cluster name, or take this one down first."
             )
+        self.demand = demand
 
     async def _sync(self, stage: Stage, snapshots: dict[str, str]) -> None:
         method = SyncCalls.sync_workdir if stage is Stage.SYNC_WORKDIR else SyncCalls.sync_file_mounts
@@ -303,7 +310,7 @@ class LaunchWorkflow:
             user=self.request.user,
             num_gpus=self._num_gpus(),
         )
-        submission = Submission(workflow_id=self.me, job_id=job_id, spec="")
+        submission = Submission(workflow_id=self.me, job_id=job_id, spec="", demand=self.demand)
         await call(
             ClusterCalls.submit_job,
             JobSubmission(cluster=self.cluster, uid=self.reservation.uid, submission=submission, spec=spec),
@@ -452,9 +459,7 @@ class LaunchWorkflow:
 
     def _num_gpus(self) -> int:
         """Of the task, not of the node, which may have more; a part of one is one (PARITY §4.1)."""
-        offered = self.offer.accelerators if self.offer else {}
-        wanted = [pair for one in self.task.resources for pair in (one.accelerators or {}).items()]
-        return max((math.ceil(count) for name, count in wanted if count <= offered.get(name, 0)), default=0)
+        return math.ceil(self.demand.accelerators)
 
     def _task_id(self) -> str:
         started = workflow.info().start_time

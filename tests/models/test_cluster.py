@@ -299,7 +299,7 @@ def test_a_down_does_not_wait_for_the_job_of_a_launch_behind_it() -> None:
 def test_a_cluster_that_lost_a_node_can_only_be_taken_down() -> None:
     state = fresh()
     launch(state, "a", nodes=2)
-    state.nodes_gone([1])
+    assert state.nodes_gone([1], 2) == []
     assert state.status is ClusterStatus.INIT
     for kind in ("exec", "launch"):
         with pytest.raises(ClusterNotUpError, match=r"lost its node\(s\) 1\. .* skyflow down dev"):
@@ -431,5 +431,5 @@ def happen(state: ClusterState, event: str, name: str, step: int) -> list[Action
         case "end" if job is not None and job.status is JobStatus.RUNNING:
             return state.job_ended(JobEnd(job_id=job.id, status=JobStatus.SUCCEEDED), step)
         case "gone" if state.nodes:
-            state.nodes_gone([0])
+            return state.nodes_gone([0], step)
     return []
