@@ -230,9 +230,9 @@ class LaunchWorkflow:
         demand = demand_of(self.task.resources, self.offer)
         fits = Stage.PROVISION not in self.stages or any(one.less_demanding_than(has) for one in self.task.resources)
         if demand is None or not fits:
-            have = (
-                f"{self.offer.place} {self.offer.instance_type} ({self.offer.cpus:g} CPUs, {self.offer.memory:g} GiB)"
-            )
+            kinds = "".join(f", {name}:{count:g}" for name, count in self.offer.accelerators.items())
+            size = f"{self.offer.cpus:g} CPUs, {self.offer.memory:g} GiB{kinds}"
+            have = f"{self.offer.place} {self.offer.instance_type} ({size})"
             raise ResourcesMismatchError(
                 f"The task's resources do not fit on cluster {self.cluster!r}, which has {have}. "
                 "Use another cluster name, or take this one down first."

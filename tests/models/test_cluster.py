@@ -33,6 +33,7 @@ from skyflow.models.operation import (
     StartJob,
     Submission,
 )
+from skyflow.models.schedule import Demand
 
 OFFER = Offer(
     cloud="local", region="local", zone="local-a", instance_type="local-2", cpus=2, memory=4, price=0, host="h"
@@ -433,3 +434,58 @@ def happen(state: ClusterState, event: str, name: str, step: int) -> list[Action
         case "gone" if state.nodes:
             return state.nodes_gone([0], step)
     return []
+
+
+BOX = OFFER.model_copy(update={"cpus": 8, "accelerators": {"A100": 4}})
+
+
+def queued(*wants: float, priority: int = 0, nodes: int = 1) -> ClusterState:
+    """A cluster of boxes, with a job for each of these numbers of accelerators, in this order."""
+    state = fresh()
+    launch(state, "a", nodes=nodes, job=False)
+    state.offer = BOX
+    for number, count in enumerate(wants, 1):
+        name = f"x{number}"
+        record = JobRecord(id=0, priority=priority if number == len(wants) else 0)
+        state.reserve(Reserve(workflow_id=name, kind="exec", job=record), number)
+        demand = Demand(accelerators=count)
+        state.submit(Submission(workflow_id=name, job_id=number, spec="key", demand=demand), number)
+    return state
+
+
+def waits_for(state: ClusterState) -> dict[int, str]:
+    return {row["id"]: row["reason"] for row in state.rows() if row["reason"]}
+
+
+def end(state: ClusterState, job_id: int) -> list[int]:
+    """Ends a job; returns the jobs that start then."""
+    state.job_started(job_id, 50)
+    actions = state.job_ended(JobEnd(job_id=job_id, status=JobStatus.SUCCEEDED, returncode=0), 60)
+    return [action.job_id for action in actions if isinstance(action, StartJob)]
+
+
+def test_jobs_wait_for_accelerators_and_have_them_for_themselves() -> None:
+    state = queued(3, 2, 1)
+    assert [state.jobs[job_id].devices for job_id in (1, 2, 3)] == [{0: [0, 1, 2]}, {}, {}]
+    assert waits_for(state) == {2: "Waits for 1 × A100:2.", 3: "Number 2 in line for 1 × A100:1."}
+    assert end(state, 1) == [2, 3]
+    assert [state.jobs[job_id].devices for job_id in (2, 3)] == [{0: [0, 1]}, {0: [2]}]
+
+
+def test_the_higher_priority_goes_first() -> None:
+    state = queued(4, 4, 4, priority=7)
+    assert end(state, 1) == [3]
+    assert end(state, 3) == [2]
+
+
+def test_a_pending_job_is_kept_when_the_cluster_begins_a_new_history() -> None:
+    state = ClusterState.model_validate_json(queued(4, 4).model_dump_json())
+    assert state.is_active()
+    assert end(state, 1) == [2]
+
+
+def test_a_job_whose_turn_cannot_come_any_more_does_not_keep_what_is_left() -> None:
+    state = queued(4, 4, nodes=1)
+    actions = state.nodes_gone([0], 9)
+    assert NotifyLaunch("x2", JobEnd(job_id=2, status=JobStatus.FAILED_DRIVER, reason=state.jobs[2].reason)) in actions
+    assert state.jobs[2].reason == "The cluster has lost nodes that it would need."

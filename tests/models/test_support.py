@@ -36,8 +36,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"file_mounts": {"/d": {"name": "b"}}}, f"file_mounts['/d']: buckets and their mounts are {NOT_YET}"),
     ({"file_mounts": {"/d": "s3://b/x"}}, f"file_mounts['/d']: buckets and URLs (s3://b/x) are {NOT_YET}"),
     ({"resources": {"hooks": [{"run": "x"}]}}, f"resources.hooks: hooks are {NOT_YET}"),
-    ({"resources": {"priority": 5}}, f"resources.priority: priorities of jobs are {NOT_YET}"),
-    ({"resources": {"priority_class": "high"}}, f"resources.priority_class: priorities of jobs are {NOT_YET}"),
+    ({"resources": {"priority_class": "high"}}, f"resources.priority_class: classes of priorities are {NOT_YET}"),
     ({"resources": {"volumes": [{"path": "/a", "name": "b"}]}}, f"resources.volumes: volumes are {NOT_YET}"),
     ({"resources": {"local_disk": "nvme"}}, f"resources.local_disk: fast disks of nodes are {NOT_YET}"),
     (
@@ -53,7 +52,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         f"resources.autostop.wait_for: idle rules that mind more than jobs are {NOT_YET}",
     ),
     (
-        {"resources": {"any_of": [{"cpus": 1}, {"priority": 5}]}},
+        {"resources": {"any_of": [{"cpus": 1}, {"priority_class": "x"}]}},
         f"resources.priority: priorities of jobs are {NOT_YET}",
     ),
 ]
