@@ -123,7 +123,7 @@ CARRIED_OUT = {
 CHOSEN = {
     "cloud", "region", "zone", "instance_type", "cpus", "memory", "accelerators", "accelerator_args", "use_spot",
     "job_recovery", "disk_size", "disk_tier", "network_tier", "ports", "image_id", "labels", "max_hourly_cost",
-    "autostop", "arch",
+    "autostop", "arch", "priority",
 }  # fmt: skip
 
 
