@@ -12,7 +12,20 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from skyflow import clouds, exceptions
-    from skyflow.api import ClusterHandle, cancel, down, exec, launch, optimize, queue, status, tail_logs
+    from skyflow.api import (
+        ClusterHandle,
+        autostop,
+        cancel,
+        down,
+        exec,
+        launch,
+        optimize,
+        queue,
+        start,
+        status,
+        stop,
+        tail_logs,
+    )
     from skyflow.client import Client
     from skyflow.handle import Launch
     from skyflow.models.dag import Dag, OptimizeTarget
@@ -37,13 +50,16 @@ _HOMES = {
     "StorageMode": "skyflow.models.storage",
     "StoreType": "skyflow.models.storage",
     "Task": "skyflow.models.task",
+    "autostop": "skyflow.api",
     "cancel": "skyflow.api",
     "down": "skyflow.api",
     "exec": "skyflow.api",
     "launch": "skyflow.api",
     "optimize": "skyflow.api",
     "queue": "skyflow.api",
+    "start": "skyflow.api",
     "status": "skyflow.api",
+    "stop": "skyflow.api",
     "tail_logs": "skyflow.api",
 }
 _MODULES = ("clouds", "exceptions")
@@ -63,6 +79,7 @@ __all__ = [
     "StorageMode",
     "StoreType",
     "Task",
+    "autostop",
     "cancel",
     "clouds",
     "down",
@@ -71,7 +88,9 @@ __all__ = [
     "launch",
     "optimize",
     "queue",
+    "start",
     "status",
+    "stop",
     "tail_logs",
 ]
 

@@ -162,6 +162,52 @@ def cancel(cluster_name: str, all: bool = False, job_ids: list[int] | None = Non
     return _run(lambda client: client.cancel(cluster_name, None if all else job_ids))
 
 
+def stop(cluster_name: str, purge: bool = False) -> None:
+    """Stops a cluster; its disks and the jobs that wait are kept (PARITY C04).
+
+    Raises:
+        ClusterDoesNotExist, ClusterNotUpError: there is no such cluster, or it is being made.
+        NotSupportedError: its nodes cannot be stopped.
+    """
+    _refuse(purge=purge)
+    _run(lambda client: client.stop(cluster_name))
+
+
+def start(
+    cluster_name: str,
+    idle_minutes_to_autostop: int | None = None,
+    retry_until_up: bool = False,
+    down: bool = False,
+    force: bool = False,
+) -> None:
+    """Starts a stopped cluster where it was; one that is up stays as it is (PARITY C05).
+
+    Raises:
+        ClusterDoesNotExist: there is no such cluster.
+        ResourcesUnavailableError: its place cannot give the nodes now.
+        UsageError: `down` without idle minutes.
+    """
+    _refuse(force=force)
+    _run(
+        lambda client: client.start(
+            cluster_name,
+            idle_minutes_to_autostop=idle_minutes_to_autostop,
+            down=down,
+            retry_until_up=retry_until_up,
+        )
+    )
+
+
+def autostop(cluster_name: str, idle_minutes: int, down: bool = False) -> None:
+    """Stops a cluster, or takes it down, after so many idle minutes; negative: never. The last one counts (C09).
+
+    Raises:
+        ClusterDoesNotExist, ClusterNotUpError: there is no such cluster, or it is not up.
+        NotSupportedError: its nodes cannot be stopped (without `down`).
+    """
+    _run(lambda client: client.autostop(cluster_name, idle_minutes, down))
+
+
 def down(cluster_name: str, purge: bool = False) -> None:
     """Takes a cluster down (PARITY C06).
 

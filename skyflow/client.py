@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from skyflow.ending import settle_at_exit
 from skyflow.endpoint import Endpoint, is_loopback, resolve
@@ -19,9 +19,9 @@ from skyflow.errors import (
     InvalidTaskError,
     JobDoesNotExist,
     LaunchCancelledError,
-    NotSupportedError,
     SkyflowError,
     TemporalUnavailableError,
+    UsageError,
     rebuild,
 )
 from skyflow.handle import Launch, LogChunk
@@ -29,8 +29,8 @@ from skyflow.handle import follow as follow_job
 from skyflow.models.name import (
     check_cluster_name,
     cluster_workflow_id,
-    down_workflow_id,
     launch_workflow_id,
+    operation_workflow_id,
     task_queue,
 )
 from skyflow.models.stage import Stage
@@ -134,7 +134,7 @@ class Client:
             detach_run: the launch is over when the job is queued.
             no_setup: skip setup.
             retry_until_up: when no place can give the nodes, wait and try all of them again.
-            idle_minutes_to_autostop: take the cluster down after so many idle minutes (with `down`).
+            idle_minutes_to_autostop: stop the cluster after so many idle minutes, or take it down (with `down`).
             optimize_target: cost or time; what the settings say if not given.
             on_snapshot: is told how far the client has read its files.
 
@@ -143,8 +143,6 @@ class Client:
             StoreError: the snapshots cannot be written.
         """
         name = check_cluster_name(cluster_name) if cluster_name else _made_up_name()
-        if idle_minutes_to_autostop is not None and idle_minutes_to_autostop >= 0 and not down:
-            raise NotSupportedError("Stopping idle nodes is not supported yet; add down (`--down`) to delete them.")
         request: dict[str, Any] = {
             "dryrun": dryrun,
             "down": down,
@@ -277,18 +275,81 @@ class Client:
             await self.workflow_signal(cluster_workflow_id(cluster_name), "cancel", {"jobs": chosen})
         return chosen
 
+    async def stop(self, cluster_name: str) -> int:
+        """Stops a cluster: cancels what runs on it and stops its nodes. Returns how many nodes there are.
+
+        Their disks are kept, and jobs that wait go on waiting until it is started.
+
+        Raises:
+            ClusterDoesNotExist: there is no such cluster.
+            ClusterNotUpError: it is being made.
+            NotSupportedError: its nodes cannot be stopped.
+        """
+        return int((await self._operate("stop", cluster_name, {}))["stopped"])
+
+    async def start(
+        self,
+        cluster_name: str,
+        *,
+        idle_minutes_to_autostop: int | None = None,
+        down: bool = False,
+        retry_until_up: bool = False,
+    ) -> int:
+        """Starts a stopped cluster, where it was. Returns how many nodes were started: none if it runs.
+
+        Args:
+            cluster_name: of the cluster.
+            idle_minutes_to_autostop: its idle rule from now on; if not given, the one from before counts again.
+            down: with an idle rule: take it down instead of stopping it.
+            retry_until_up: when the place cannot give the nodes now, wait and try again.
+
+        Raises:
+            ClusterDoesNotExist: there is no such cluster.
+            ResourcesUnavailableError: its place cannot give the nodes now.
+            UsageError: `down` without idle minutes.
+        """
+        if down and idle_minutes_to_autostop is None:
+            raise UsageError("down needs idle minutes (--idle-minutes-to-autostop) when a cluster is started.")
+        request = {
+            "idle_minutes_to_autostop": idle_minutes_to_autostop,
+            "down": down,
+            "retry_until_up": retry_until_up,
+        }
+        return int((await self._operate("start", cluster_name, request))["started"])
+
     async def down(self, cluster_name: str) -> int:
         """Takes a cluster down: cancels what runs on it and deletes its nodes. Returns how many nodes there were."""
-        await self._check_exists(cluster_name)
+        return int((await self._operate("down", cluster_name, {}))["deleted"])
+
+    async def _operate(self, kind: Literal["stop", "start", "down"], name: str, request: dict[str, Any]) -> Any:
+        await self._check_exists(name)
         with self._errors():
             handle = await self._client.start_workflow(
-                "DownWorkflow",
-                {"cluster": cluster_name},
-                id=down_workflow_id(cluster_name, uuid.uuid4().hex[:12]),
+                f"{kind.capitalize()}Workflow",
+                {"cluster": name, **request},
+                id=operation_workflow_id(kind, name, uuid.uuid4().hex[:12]),
                 task_queue=task_queue("quick"),
-                static_summary=f"take {cluster_name} down",
+                static_summary=f"take {name} down" if kind == "down" else f"{kind} {name}",
             )
-        return int((await self.workflow_result(handle.id))["deleted"])
+        return await self.workflow_result(handle.id)
+
+    async def autostop(self, cluster_name: str, idle_minutes: int, down: bool = False) -> None:
+        """Stops a cluster, or takes it down, after so many idle minutes; negative: never. The last setting counts.
+
+        Raises:
+            ClusterDoesNotExist: there is no such cluster.
+            ClusterNotUpError: it is not up.
+            NotSupportedError: its nodes cannot be stopped (without `down`).
+        """
+        from temporalio.client import WorkflowUpdateFailedError
+
+        await self._check_exists(cluster_name)
+        handle = self._client.get_workflow_handle(cluster_workflow_id(cluster_name))
+        try:
+            with self._errors():
+                await handle.execute_update("set_autostop", {"minutes": idle_minutes, "down": down})
+        except WorkflowUpdateFailedError as error:
+            raise _typed(error.cause) from error
 
     async def _check_exists(self, name: str) -> None:
         """Asks the server only, not the cluster itself: that needs no worker, and less time."""

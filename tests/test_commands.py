@@ -33,10 +33,18 @@ def test_every_command_has_a_help_text(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("flag", list(LATER))
 def test_flags_of_later_versions_are_refused_with_a_sentence(flag: str) -> None:
-    value = [] if flag in ("--fast", "--resize") else ["5"]
-    done = CliRunner().invoke(app, ["launch", flag, *value, "true"])
-    assert isinstance(done.exception, NotSupportedError)
-    assert str(done.exception).startswith(f"{flag}: ")
+    """On every command that has it."""
+    found = [
+        (name, parameter)
+        for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
+        for parameter in command.params
+        if flag in parameter.opts and parameter.hidden
+    ]
+    assert found
+    for name, parameter in found:
+        done = CliRunner().invoke(app, [name, "x", flag, *([] if parameter.is_flag else ["5"])])
+        assert isinstance(done.exception, NotSupportedError)
+        assert str(done.exception).startswith(f"{flag}: ")
 
 
 def make(*words: str, **options: Any) -> Any:

@@ -11,13 +11,15 @@ from typer.main import get_command
 from skyflow.cli.app import app
 from skyflow.models.launch import Attempt, LaunchProgress, LaunchRequest, LaunchResult, StageProgress
 from skyflow.models.wire import Wire
-from skyflow.workflows.down import DownRequest
+from skyflow.workflows.operation import OperationRequest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")]
 
 
-@pytest.mark.parametrize("model", [LaunchRequest, LaunchResult, LaunchProgress, StageProgress, Attempt, DownRequest])
+@pytest.mark.parametrize(
+    "model", [LaunchRequest, LaunchResult, LaunchProgress, StageProgress, Attempt, OperationRequest]
+)
 def test_the_wire_format_names_every_field(model: type[Wire]) -> None:
     text = (ROOT / "docs/wire-format.md").read_text()
     assert [name for name in model.model_fields if not re.search(rf"[`\"]{name}[`\"]", text)] == []

@@ -24,6 +24,7 @@ def test_exported_names() -> None:
         "StorageMode",
         "StoreType",
         "Task",
+        "autostop",
         "cancel",
         "clouds",
         "down",
@@ -32,7 +33,9 @@ def test_exported_names() -> None:
         "launch",
         "optimize",
         "queue",
+        "start",
         "status",
+        "stop",
         "tail_logs",
     ]
     for name in skyflow.__all__:

@@ -14,7 +14,7 @@ from skyflow.store.key import client_key
 
 
 class CloudActivities(CloudCalls):
-    """Creates and deletes nodes."""
+    """Creates, stops, starts and deletes nodes."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -32,3 +32,13 @@ class CloudActivities(CloudCalls):
     async def delete_nodes(self, gang: GangRef) -> int:
         """See CloudCalls."""
         return await clouds.get(gang.cloud, self.context.settings).delete_nodes(gang)
+
+    @activity.defn
+    async def stop_nodes(self, gang: GangRef) -> int:
+        """See CloudCalls."""
+        return await clouds.get(gang.cloud, self.context.settings).stop_nodes(gang)
+
+    @activity.defn
+    async def start_nodes(self, gang: GangRef) -> list[Node]:
+        """See CloudCalls."""
+        return await clouds.get(gang.cloud, self.context.settings).start_nodes(gang)

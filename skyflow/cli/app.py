@@ -43,6 +43,14 @@ Clusters = Annotated[
     typer.Argument(help="Only these; * stands for others.", show_default=False, autocompletion=cluster_names),
 ]
 Dryrun = Annotated[bool, typer.Option("--dryrun", help="Show the plan; make nothing.")]
+Every = Annotated[bool, typer.Option("--all", "-a", help="All clusters.")]
+IdleMinutes = Annotated[
+    int | None,
+    typer.Option(
+        "--idle-minutes-to-autostop", "-i", help="Stop it after so many idle minutes (with --down: delete it)."
+    ),
+]
+RetryUntilUp = Annotated[bool, typer.Option("--retry-until-up", "-r", help="Wait until some place can give the nodes.")]
 DetachRun = Annotated[bool, typer.Option("--detach-run", "-d", help="Return when the job is queued.")]
 StartOnly = Annotated[bool, typer.Option("--async/--no-async", help="Return as soon as it is started.")]
 Down = Annotated[bool, typer.Option("--down", help="Take the nodes down when the job has ended.")]
@@ -65,13 +73,9 @@ def launch(
     detach_run: DetachRun = False,
     start_only: StartOnly = False,
     no_setup: Annotated[bool, typer.Option("--no-setup", help="Skip setup.")] = False,
-    retry_until_up: Annotated[
-        bool, typer.Option("--retry-until-up", "-r", help="Wait until some place can give the nodes.")
-    ] = False,
+    retry_until_up: RetryUntilUp = False,
     down: Down = False,
-    idle_minutes: Annotated[
-        int | None, typer.Option("--idle-minutes-to-autostop", "-i", help="Take it down after so many idle minutes.")
-    ] = None,
+    idle_minutes: IdleMinutes = None,
     output: Output = "table",
     yes: Yes = False,
     wait_for: Annotated[str | None, later("--wait-for")] = None,
@@ -209,16 +213,67 @@ def cancel(
 
 
 @app.command()
-def down(
-    clusters: Annotated[
-        list[str], typer.Argument(help="The clusters; * stands for others.", autocompletion=cluster_names)
-    ],
+def stop(
+    clusters: Clusters = None,
+    every: Every = False,
     yes: Yes = False,
+    graceful: Annotated[bool, later("--graceful")] = False,
+    graceful_timeout: Annotated[int | None, later("--graceful-timeout")] = None,
+) -> None:
+    """Stop the nodes of clusters. Their disks and the jobs that wait are kept."""
+    from skyflow.cli.cluster import stop
+
+    stop(clusters, every, yes)
+
+
+@app.command()
+def start(
+    clusters: Clusters = None,
+    every: Every = False,
+    yes: Yes = False,
+    idle_minutes: IdleMinutes = None,
+    down: Annotated[bool, typer.Option("--down", help="With idle minutes: then take it down instead.")] = False,
+    retry_until_up: RetryUntilUp = False,
+    wait_for: Annotated[str | None, later("--wait-for")] = None,
+    force: Annotated[bool, later("--force", "-f")] = False,
+) -> None:
+    """Start stopped clusters, where they were."""
+    from skyflow.cli.cluster import start
+
+    start(clusters, every, yes, idle_minutes, down, retry_until_up)
+
+
+@app.command()
+def autostop(
+    clusters: Clusters = None,
+    every: Every = False,
+    idle_minutes: Annotated[
+        int | None, typer.Option("--idle-minutes", "-i", help="How long it must have been idle; 5 if not given.")
+    ] = None,
+    down: Annotated[bool, typer.Option("--down", help="Take it down instead of stopping it.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="No idle rule any more.")] = False,
+    yes: Yes = False,
+    wait_for: Annotated[str | None, later("--wait-for")] = None,
+) -> None:
+    """Stop clusters, or take them down, when they have been idle for long enough."""
+    from skyflow.cli.cluster import autostop
+
+    autostop(clusters, every, yes, idle_minutes, cancel, down)
+
+
+@app.command()
+def down(
+    clusters: Clusters = None,
+    every: Every = False,
+    yes: Yes = False,
+    purge: Annotated[bool, later("--purge", "-p")] = False,
+    graceful: Annotated[bool, later("--graceful")] = False,
+    graceful_timeout: Annotated[int | None, later("--graceful-timeout")] = None,
 ) -> None:
     """Delete the nodes of clusters."""
     from skyflow.cli.cluster import down
 
-    down(clusters, yes)
+    down(clusters, every, yes)
 
 
 @server.command("start")

@@ -1,14 +1,16 @@
-"""`skyflow status`, `queue`, `cancel`, `down`."""
+"""`skyflow status`, `queue`, `cancel`, `stop`, `start`, `autostop`, `down`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from skyflow.cli import view
 from skyflow.cli.session import run
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, SkyflowError, UsageError
+from skyflow.models.autostop import DEFAULT_IDLE_MINUTES
 
 if TYPE_CHECKING:
     from skyflow.client import Client
@@ -95,21 +97,81 @@ def cancel(cluster: str, job_ids: list[int] | None, all_jobs: bool) -> None:
     run(body)
 
 
-def down(names: list[str], yes: bool) -> None:
-    """Deletes the nodes of clusters. Asks first if a person is there."""
-    if not yes and sys.stdin.isatty():
-        import typer
+def stop(names: list[str] | None, every: bool, yes: bool) -> None:
+    """Stops clusters."""
 
-        typer.confirm(f"Delete the nodes of {', '.join(names)}?", default=True, abort=True, err=True)
+    async def one(client: Client, name: str) -> str:
+        await client.stop(name)
+        return f"Cluster {name} is stopped; its disks are kept. Start it again: skyflow start {name}"
+
+    _each(names, every, yes, "Stop {}?", one)
+
+
+def start(
+    names: list[str] | None, every: bool, yes: bool, idle_minutes: int | None, down: bool, retry_until_up: bool
+) -> None:
+    """Starts stopped clusters."""
+
+    async def one(client: Client, name: str) -> str:
+        started = await client.start(
+            name, idle_minutes_to_autostop=idle_minutes, down=down, retry_until_up=retry_until_up
+        )
+        return f"Cluster {name} is up ({started} node(s) started)." if started else f"Cluster {name} is up already."
+
+    _each(names, every, yes, "Start {}?", one)
+
+
+def autostop(names: list[str] | None, every: bool, yes: bool, idle_minutes: int | None, off: bool, down: bool) -> None:
+    """Sets the idle rule of clusters."""
+    if off and (down or idle_minutes is not None):
+        raise UsageError("--cancel goes with neither --idle-minutes nor --down.")
+    minutes = -1 if off else DEFAULT_IDLE_MINUTES if idle_minutes is None else idle_minutes
+    what = "taken down" if down else "stopped"
+
+    async def one(client: Client, name: str) -> str:
+        await client.autostop(name, minutes, down)
+        if minutes < 0:
+            return f"Cluster {name} has no idle rule any more."
+        return f"Cluster {name} is {what} after {minutes} idle minutes. Cancel it: skyflow autostop {name} --cancel"
+
+    _each(names, every, yes, None, one)
+
+
+def down(names: list[str] | None, every: bool, yes: bool) -> None:
+    """Deletes the nodes of clusters."""
+
+    async def one(client: Client, name: str) -> str:
+        count = await client.down(name)
+        return f"Cluster {name} is down ({count} node(s) deleted). Its logs stay: skyflow logs {name}"
+
+    _each(names, every, yes, "Delete the nodes of {}?", one)
+
+
+def _each(
+    patterns: list[str] | None,
+    every: bool,
+    yes: bool,
+    question: str | None,
+    one: Callable[[Client, str], Awaitable[str]],
+) -> None:
+    """Does something with each of the clusters. Asks first if a person is there; one that fails stops no other."""
+    if bool(patterns) == every:
+        raise UsageError("Say which clusters, or --all.")
 
     async def body(client: Client) -> None:
+        globs = [pattern for pattern in patterns or [] if is_pattern(pattern)]
+        matched = [view["name"] for view in await chosen(client, globs)] if globs or every else []
+        names = list(dict.fromkeys([*(name for name in patterns or [] if not is_pattern(name)), *matched]))
+        if not names:
+            view.say("No clusters.")
+        elif question and not yes and sys.stdin.isatty():
+            import typer
+
+            typer.confirm(question.format(", ".join(names)), default=True, abort=True, err=True)
         failed: list[SkyflowError] = []
-        globs = [name for name in names if is_pattern(name)]
-        matched = [one["name"] for one in await chosen(client, globs)] if globs else []
-        for name in dict.fromkeys([name for name in names if not is_pattern(name)] + matched):
+        for name in names:
             try:
-                count = await client.down(name)
-                view.say(f"Cluster {name} is down ({count} node(s) deleted). Its logs stay: skyflow logs {name}")
+                view.say(await one(client, name))
             except SkyflowError as error:
                 failed.append(error)
         for other in failed[1:]:

@@ -79,6 +79,10 @@ LATER = {
     "--fast": "a launch that skips setup where nothing changed",
     "--resize": "a cluster that changes its number of nodes (take it down, and launch it again)",
     "--workspace": "workspaces",
+    "--graceful": "an end that waits for uploads",
+    "--graceful-timeout": "an end that waits for uploads",
+    "--purge": "forgetting a cluster whose nodes may still exist",
+    "--force": "a start of what runs",
 }
 """Flags of SkyPilot that this version knows by name only."""
 

@@ -118,7 +118,10 @@ def _number(value: float | None) -> str:
 def _autostop(view: dict[str, Any]) -> str:
     if view["autostop"] < 0:
         return "-"
-    return f"{view['autostop']} min (down{', safety' if view['safety'] else ''})"
+    what = "down" if view["to_down"] else "stop"
+    if view["idle_since"] is None or view["status"] == "STOPPED":
+        return f"{what} after {view['autostop']} min{' (safety)' if view['safety'] else ''}"
+    return f"{what} in {span(view['idle_since'] + 60 * view['autostop'] - time.time())}"
 
 
 def jobs(rows: Sequence[dict[str, Any]]) -> None:

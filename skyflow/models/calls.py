@@ -190,6 +190,16 @@ class CloudCalls:
         """Deletes by tag; deleting what is absent succeeds. Returns how many there were."""
         raise NotImplementedError
 
+    @activity.defn
+    async def stop_nodes(self, gang: GangRef) -> int:
+        """Stops by tag; stopping the stopped succeeds. Returns how many there are."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def start_nodes(self, gang: GangRef) -> list[Node]:
+        """Starts what is stopped, found by tag; what runs stays as it is. Raises ProvisionError."""
+        raise NotImplementedError
+
 
 class SyncCalls:
     """Bulk bytes. Task queue `skyflow-sync`, or the host's."""

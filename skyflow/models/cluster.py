@@ -3,8 +3,8 @@
 Every method of `ClusterState` takes one event, changes the state, and returns the actions that follow. No clock, no
 input or output: the ClusterWorkflow calls them and carries the actions out, the tests call them without Temporal.
 
-Making nodes and deleting them is exclusive; everything else shares the cluster. Operations are granted in the order in
-which they came.
+Making nodes, stopping, starting and deleting them is exclusive; everything else shares the cluster. Operations are
+granted in the order in which they came.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
-from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError
+from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError, NotSupportedError
 from skyflow.models.job import STOPPED_WITH_GANG, Gang, JobEnd, JobRecord, JobStatus, as_row
 from skyflow.models.node import Node, Offer
 from skyflow.models.operation import (
@@ -40,6 +40,7 @@ from skyflow.models.operation import (
     Reserve,
     StartDown,
     StartJob,
+    StartStop,
     Submission,
 )
 from skyflow.models.schedule import Room, Waiting, schedule
@@ -52,6 +53,7 @@ MAX_REASON = 300
 class ClusterStatus(StrEnum):
     INIT = "INIT"
     UP = "UP"
+    STOPPED = "STOPPED"
 
 
 class ClusterState(Wire):
@@ -83,6 +85,8 @@ class ClusterState(Wire):
     """Workflow id of the launch that made the nodes."""
     leftover: bool = False
     """Whether there may be nodes of this life that a launch made and could not delete."""
+    stopped: bool = False
+    """Whether the nodes were stopped. Jobs that wait go on waiting."""
     lost: list[int] = Field(default_factory=list)
     """Ranks whose nodes are gone, by what their cloud says."""
     guarded: bool = False
@@ -92,20 +96,29 @@ class ClusterState(Wire):
 
     @property
     def status(self) -> ClusterStatus:
-        return ClusterStatus.UP if self.nodes and not self.lost else ClusterStatus.INIT
+        if not self.nodes or self.lost:
+            return ClusterStatus.INIT
+        return ClusterStatus.STOPPED if self.stopped else ClusterStatus.UP
 
     def active_jobs(self) -> list[JobRecord]:
         return [job for job in self.jobs.values() if not job.status.is_terminal()]
 
     def is_active(self) -> bool:
-        return bool(self.operations) or bool(self.active_jobs())
+        """Whether somebody uses the cluster. Jobs that wait for stopped nodes do not."""
+        return bool(self.operations) or (not self.stopped and bool(self.active_jobs()))
 
     def is_over(self) -> bool:
         """Nothing exists and nobody wants anything."""
         return not self.nodes and not self.operations and self.served > 0
 
-    def going_down(self) -> bool:
-        return any(op.kind == "down" for op in self.operations)
+    def runs(self) -> bool:
+        """Whether there are nodes that run."""
+        return bool(self.nodes) and not self.stopped
+
+    def closing(self) -> str:
+        """What its nodes are about to be: `taken down`, `stopped`, or nothing."""
+        kinds = {op.kind for op in self.operations}
+        return "taken down" if "down" in kinds else "stopped" if "stop" in kinds else ""
 
     def gang(self, ranks: list[int] | None = None) -> Gang:
         """The nodes of these ranks (all of them if None), ready to be reached."""
@@ -140,7 +153,7 @@ class ClusterState(Wire):
             "head_ip": self.nodes[0].address if self.nodes else "",
             "made_by": self.made_by,
             "autostop": self.rule.minutes if self.rule else -1,
-            "to_down": self.rule is not None,
+            "to_down": self.rule is not None and self.rule.down,
             "safety": bool(self.rule and self.rule.safety),
             "idle_since": self.idle_since,
             "lost": self.lost,
@@ -155,20 +168,21 @@ class ClusterState(Wire):
         """A workflow asks for the cluster.
 
         Raises:
-            ClusterDoesNotExist: exec or down of a cluster that has nothing.
-            ClusterNotUpError: exec on a cluster that is not up.
+            ClusterDoesNotExist: the cluster has nothing to run on, to stop, to start or to delete.
+            ClusterNotUpError: exec on a cluster that is not up, stop of one that is being made.
+            NotSupportedError: its nodes cannot be stopped.
         """
         op = self._operation(request.workflow_id)
         actions: list[Action] = []
         if op is None:
             self._admit(request)
             op = Operation(workflow_id=request.workflow_id, kind=request.kind)
-            op.exclusive = request.kind == "down" or (request.kind == "launch" and not self.nodes)
+            op.exclusive = self._is_exclusive(op)
             self.operations.append(op)
             self.served += 1
             if request.job is not None:
                 self._add_job(op, request.job, now)
-            if request.kind == "down":
+            if request.kind in ("stop", "down"):
                 actions += self._clear_the_way(op, now)
         if request.force and not any(o.granted for o in self.operations):
             op.granted = True
@@ -191,13 +205,14 @@ class ClusterState(Wire):
         return [Guard(tuple(self.places))]
 
     def report_nodes(self, report: NodesReport, now: float) -> list[Action]:
-        """The nodes exist. From here on the cluster owns them, and the operation shares it."""
+        """The nodes exist and run. From here on the cluster owns them, and the operation shares it."""
         op = self._operation(report.workflow_id)
         if op is None or report.uid != self.uid:
             raise ClusterDoesNotExist(f"Cluster {self.name!r} has no reservation for this launch any more.")
         self.nodes = report.nodes
         self.offer = report.offer
-        self.made_by = report.workflow_id
+        self.stopped = False
+        self.made_by = self.made_by or report.workflow_id
         self.launched_at = self.launched_at or now
         op.exclusive = False
         job = self.jobs.get(op.job_id) if op.job_id is not None else None
@@ -256,8 +271,14 @@ class ClusterState(Wire):
             end = release.job or JobEnd(job_id=job.id, status=JobStatus.FAILED_DRIVER, reason="Its launch ended.")
             actions += self.job_ended(end.model_copy(update={"job_id": job.id}), now)
         self.leftover = self.leftover or release.nodes_left
-        if release.nodes_deleted and (op.kind == "down" or (op.exclusive and not self.leftover)):
+        unmade = op.exclusive and not self.nodes and not self.leftover
+        if release.nodes_deleted and (op.kind == "down" or unmade):
             actions += self._end_life(next_uid)
+        elif release.nodes_stopped:
+            actions += self._stopped()
+        elif op.kind in ("launch", "start") and op.granted and self.stopped and not self.operations:
+            # Some of its nodes may have been started: nobody wants them any more.
+            actions.append(StartStop(f"again-{self.uid}-{self.epoch}", self.epoch))
         elif release.discard and not self.operations and not any(other is not job for other in self.active_jobs()):
             # As soon as its job is gone too. A launch that comes first replaces this rule, as it does the safety rule.
             self.rule, self.idle_since = IdleRule(minutes=0, safety=True), None
@@ -269,25 +290,38 @@ class ClusterState(Wire):
         return self._give_up_pending(now)
 
     def set_autostop(self, setting: AutostopSetting, now: float) -> list[Action]:
-        """Sets the user's idle rule. The last setting wins, and the clock starts anew."""
+        """Sets the user's idle rule. The last setting wins, and the clock starts anew.
+
+        Raises:
+            ClusterNotUpError: nothing runs, and nobody is about to change that.
+            NotSupportedError: its nodes cannot be stopped.
+        """
+        if not self.runs() and not self.operations:
+            raise ClusterNotUpError(f"Cluster {self.name!r} is {self.status.value}: it has no idle rule.")
         if setting.notify and setting.notify not in self.notify_end:
             self.notify_end.append(setting.notify)
         if setting.only_replace_safety and not (self.rule and self.rule.safety):
             return []
         minutes = setting.minutes
-        self.rule = IdleRule(minutes=minutes) if minutes is not None and minutes >= 0 else None
+        if minutes is None or minutes < 0:
+            self.rule = None
+        else:
+            self._check_can_stop(setting.down)
+            self.rule = IdleRule(minutes=minutes, down=setting.down)
         self.idle_since = None
         return self._settle(now)
 
     def idle_due(self, due: IdleDue) -> list[Action]:
         """The idle clock has run out. Counts only if nothing has happened since it was started."""
-        if due.uid != self.uid or due.epoch != self.epoch or self.is_active() or not self.nodes:
+        if due.uid != self.uid or due.epoch != self.epoch or self.is_active() or not self.runs():
             return []
-        return [StartDown(f"idle-{self.uid}-{self.epoch}", self.epoch)]
+        request_id = f"idle-{self.uid}-{self.epoch}"
+        stop = self.rule is not None and not self.rule.down
+        return [StartStop(request_id, self.epoch) if stop else StartDown(request_id, self.epoch)]
 
     def overdue(self, now: float) -> list[Action]:
-        """The cluster should have been taken down long ago, and nobody is at it: the clock is started once more."""
-        if self.is_active() or self.idle_since is None or self.rule is None or not self.nodes:
+        """Its idle rule was due long ago, and nobody is at it: the clock is started once more."""
+        if self.is_active() or self.idle_since is None or self.rule is None or not self.runs():
             return []
         due = self.idle_since + self.rule.minutes * 60
         return [ArmIdle(self.epoch, self.rule)] if now > due else []
@@ -300,7 +334,7 @@ class ClusterState(Wire):
             if self.idle_since is not None:
                 self.idle_since = None
                 actions.append(Busy())
-        elif self.nodes and self.idle_since is None:
+        elif self.runs() and self.idle_since is None:
             self.idle_since = now
             self.epoch += 1
             actions.append(ArmIdle(self.epoch, self.rule))
@@ -309,25 +343,33 @@ class ClusterState(Wire):
     def _grants(self) -> list[Action]:
         actions: list[Action] = []
         for index, op in enumerate(self.operations):
-            others = [o for o in self.operations if o.granted]
             if op.granted:
                 continue
-            if op.kind == "down":
+            op.exclusive = self._is_exclusive(op)
+            kept = self._kept_by(op)
+            others = [o for o in self.operations if o.granted and o.job_id not in kept]
+            if op.kind in ("stop", "down"):
                 waiting = {o.job_id for o in self.operations if not o.granted}
-                free = not others and all(job.id in waiting for job in self.active_jobs())
+                free = not others and all(job.id in waiting | kept for job in self.active_jobs())
             else:
-                behind_down = any(o.kind == "down" for o in self.operations[:index])
-                op.exclusive = not self.nodes
-                free = not behind_down and not any(o.exclusive for o in others) and not (op.exclusive and others)
+                behind = any(o.kind in ("stop", "start", "down") for o in self.operations[:index])
+                free = not behind and not any(o.exclusive for o in others) and not (op.exclusive and others)
             if free:
                 op.granted = True
                 actions.append(Grant(op.workflow_id, self._reservation(op)))
         return actions
 
+    def _is_exclusive(self, op: Operation) -> bool:
+        return op.kind in ("stop", "down") or not self.runs()
+
+    def _kept_by(self, op: Operation) -> set[int | None]:
+        """Jobs that are not in its way: all that wait go on waiting while nodes stop and start."""
+        return set() if op.kind == "down" else {job.id for job in self._pending()}
+
     def _starts(self) -> list[Action]:
         """Jobs whose turn has come."""
         pending = self._pending()
-        if not pending or self.offer is None or self.going_down():
+        if not pending or self.offer is None or self.stopped or self.closing():
             return []
         rooms = {node.rank: Room.of(self.offer) for node in self.nodes if node.rank not in self.lost}
         for job in self.active_jobs():
@@ -360,18 +402,24 @@ class ClusterState(Wire):
             if self.operations:
                 raise ClusterNotUpError(f"Cluster {self.name!r} is not up yet: wait for its launch, then try again.")
             raise ClusterDoesNotExist(f"Cluster {self.name!r} does not exist. See: skyflow status")
-        if request.kind != "down" and self.lost and not self.going_down():
+        if request.kind != "down" and self.lost and not self.closing():
             gone = ", ".join(map(str, self.lost))
             raise ClusterNotUpError(
                 f"Cluster {self.name!r} has lost its node(s) {gone}. Take it down, then launch again: "
                 f"skyflow down {self.name}"
             )
-        if request.kind == "exec" and self.going_down():
-            raise ClusterNotUpError(f"Cluster {self.name!r} is being taken down.")
-        if request.kind == "down" and not self.nodes and not self.operations:
+        if request.kind == "exec" and self.closing():
+            raise ClusterNotUpError(f"Cluster {self.name!r} is being {self.closing()}.")
+        if request.kind == "exec" and self.stopped:
+            raise ClusterNotUpError(f"Cluster {self.name!r} is stopped. Start it: skyflow start {self.name}")
+        if request.kind in ("stop", "start", "down") and not self.nodes and not self.operations:
             raise ClusterDoesNotExist(f"Cluster {self.name!r} does not exist. See: skyflow status")
+        if request.kind == "stop" and not self.nodes:
+            raise ClusterNotUpError(f"Cluster {self.name!r} is not up yet. To end its launch: skyflow down {self.name}")
+        if request.kind == "stop":
+            self._check_can_stop(down=False)
         if request.epoch is not None and (request.epoch != self.epoch or self.is_active()):
-            raise ClusterNotUpError(f"Cluster {self.name!r} is in use again, so it is not taken down.")
+            raise ClusterNotUpError(f"Cluster {self.name!r} is in use again, so it stays as it is.")
 
     def _cancel(self, job: JobRecord, now: float) -> list[Action]:
         if job.status is JobStatus.RUNNING:
@@ -385,13 +433,14 @@ class ClusterState(Wire):
         end = JobEnd(job_id=job.id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason="Cancelled.")
         return actions + self.job_ended(end, now, notify=True)
 
-    def _clear_the_way(self, down: Operation, now: float) -> list[Action]:
-        """Before a down: everything that came earlier is cancelled."""
-        launches = [op for op in self.operations if op is not down and op.kind != "down"]
+    def _clear_the_way(self, closing: Operation, now: float) -> list[Action]:
+        """Before a stop or a down: everything that came earlier is cancelled."""
+        kept = self._kept_by(closing)
+        launches = [op for op in self.operations if op.kind in ("launch", "exec") and op.job_id not in kept]
         actions: list[Action] = [CancelOperation(op.workflow_id, keep_nodes=True) for op in launches]
         with_launch = {op.job_id for op in launches}
         for job in self.active_jobs():
-            if job.id not in with_launch:
+            if job.id not in with_launch | kept:
                 actions += self._cancel(job, now)
         return actions
 
@@ -400,6 +449,19 @@ class ClusterState(Wire):
         self.next_job += 1
         update = {"id": op.job_id, "launch": op.workflow_id, "submitted_at": now, "status": JobStatus.INIT}
         self.jobs[op.job_id] = job.model_copy(update=update)
+
+    def _stopped(self) -> list[Action]:
+        self.stopped, self.idle_since = True, None
+        running = [job for job in self.active_jobs() if job.ranks]
+        return [Busy(), *(AbandonJob(job.id, self.uid) for job in running)]
+
+    def _check_can_stop(self, down: bool) -> None:
+        if not down and self.offer is not None and not self.offer.can_stop:
+            kind = "spot nodes" if self.offer.use_spot else f"{self.offer.instance_type} nodes"
+            raise NotSupportedError(
+                f"Cluster {self.name!r} cannot be stopped: {self.offer.cloud} does not stop {kind}. "
+                "Take it down instead (--down)."
+            )
 
     def _end_life(self, next_uid: str) -> list[Action]:
         ended = LifeEnded(self.uid, tuple(self.notify_end))
@@ -410,7 +472,7 @@ class ClusterState(Wire):
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id in waiting}
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
-        self.made_by, self.leftover = "", False
+        self.made_by, self.leftover, self.stopped = "", False, False
         self.guarded = False
         self.uid = next_uid
         return actions
@@ -430,6 +492,7 @@ class ClusterState(Wire):
             nodes=self.nodes if op.granted else [],
             offer=self.offer if op.granted else None,
             waiting_for=waiting,
+            stopped=self.stopped,
             places=self.places,
             deployment=self.deployment,
             search_attributes=self.search_attributes,

@@ -18,3 +18,5 @@ class CloudFeature(StrEnum):
     OPEN_PORTS = "open ports"
     STORAGE_MOUNTING = "mounted buckets"
     LABELS = "labels on the nodes"
+    STOP = "nodes that can be stopped"
+    STOP_SPOT = "spot nodes that can be stopped"

@@ -47,8 +47,8 @@ def launch_workflow_id(cluster: str, request_id: str) -> str:
     return f"launch/{cluster}/{request_id}"
 
 
-def down_workflow_id(cluster: str, request_id: str) -> str:
-    return f"down/{cluster}/{request_id}"
+def operation_workflow_id(kind: Literal["stop", "start", "down"], cluster: str, request_id: str) -> str:
+    return f"{kind}/{cluster}/{request_id}"
 
 
 def job_workflow_id(cluster: str, uid: str, job_id: int) -> str:

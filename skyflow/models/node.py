@@ -28,6 +28,8 @@ class Offer(Wire):
     accelerators: dict[str, float] = Field(default_factory=dict)
     """Canonical name → count a node; one entry at most."""
     arch: str = "x86_64"
+    can_stop: bool = False
+    """Whether its nodes can be stopped and started with their disks."""
     choice: int = 0
     """Which of the task's sets of resources it satisfies: an index; the first one, if it is several."""
 

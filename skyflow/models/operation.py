@@ -1,6 +1,6 @@
 """What is said to a cluster, and what a cluster decides: its messages and its actions.
 
-An *operation* is a workflow that uses the cluster: a launch, an exec, a down.
+An *operation* is a workflow that uses the cluster: a launch, an exec, a stop, a start, a down.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from skyflow.models.node import Node, Offer
 from skyflow.models.schedule import Demand
 from skyflow.models.wire import Wire
 
-OperationKind = Literal["launch", "exec", "down"]
+OperationKind = Literal["launch", "exec", "stop", "start", "down"]
 
 
 class IdleRule(Wire):
-    """Take the cluster down after so many idle minutes."""
+    """Take the cluster down, or stop it, after so many idle minutes."""
 
     minutes: int
+    down: bool = True
     safety: bool = False
     """Set by skyflow, until the user's own rule is known."""
 
@@ -56,7 +57,7 @@ class Reserve(Wire):
     force: bool = False
     """For a down that has waited long enough: do not wait for jobs that cannot be stopped."""
     epoch: int | None = None
-    """For a down that nobody asked for: only if the cluster has been idle since this epoch."""
+    """For a stop or a down that nobody asked for: only if the cluster has been idle since this epoch."""
     job: JobRecord | None = None
     """The job that it brings, if any."""
 
@@ -69,6 +70,8 @@ class Reservation(Wire):
     job_id: int | None = None
     nodes: list[Node] = Field(default_factory=list)
     offer: Offer | None = None
+    stopped: bool = False
+    """The nodes have to be started first."""
     waiting_for: str = ""
     places: list[Place] = Field(default_factory=list)
     deployment: str = ""
@@ -78,7 +81,7 @@ class Reservation(Wire):
 
 
 class NodesReport(Wire):
-    """A launch has made the nodes."""
+    """A launch has made the nodes, or they were started again."""
 
     workflow_id: str
     uid: str
@@ -93,6 +96,7 @@ class Release(Wire):
     job: JobEnd | None = None
     """What became of its job, if that was never submitted."""
     nodes_deleted: bool = False
+    nodes_stopped: bool = False
     nodes_left: bool = False
     """The operation could not delete what it had made: whoever ends this life of the cluster has to."""
     discard: bool = False
@@ -112,6 +116,8 @@ class AutostopSetting(Wire):
     """The user's idle rule. `minutes` None or negative: none."""
 
     minutes: int | None = None
+    down: bool = False
+    """Whether the cluster is then taken down instead of stopped."""
     only_replace_safety: bool = False
     """Set by a launch that asked for nothing: the safety rule ends, a rule of the user stays."""
     notify: str = ""
@@ -202,6 +208,14 @@ class StartDown:
 
 
 @dataclass(frozen=True)
+class StartStop:
+    """Stop the cluster; with an epoch, only if nothing has happened since."""
+
+    request_id: str
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
 class LifeEnded:
     """The nodes are gone; whoever waited for that must hear of it."""
 
@@ -220,5 +234,6 @@ Action = (
     | Busy
     | Guard
     | StartDown
+    | StartStop
     | LifeEnded
 )

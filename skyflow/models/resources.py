@@ -170,8 +170,14 @@ class Resources:
             CloudFeature.OPEN_PORTS: bool(self.ports),
             CloudFeature.LOCAL_DISK: self.local_disk is not None,
             CloudFeature.LABELS: bool(self.labels),
+            CloudFeature.STOP: self.stops_when_idle(),
+            CloudFeature.STOP_SPOT: self.stops_when_idle() and self.use_spot,
         }
         return {feature for feature, is_wanted in wanted.items() if is_wanted}
+
+    def stops_when_idle(self) -> bool:
+        """Whether its nodes must be of those that can be stopped."""
+        return self.autostop is not None and self.autostop.enabled and not self.autostop.down
 
     def copy(self, **override: Any) -> Resources:
         """The same with other values. An `infra` replaces cloud, region and zone together."""

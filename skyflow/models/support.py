@@ -70,8 +70,6 @@ def _missing_resources(resources: Resources) -> Iterator[tuple[str, str]]:
     autostop = resources.autostop
     if autostop is None or not autostop.enabled:
         return
-    if not autostop.down:
-        yield "resources.autostop", "stopped clusters (down: true takes it down instead)"
     if autostop.hook is not None:
         yield "resources.autostop.hook", "hooks"
     if autostop.wait_for not in (None, "jobs"):

@@ -38,6 +38,12 @@ class Candidate(NamedTuple):
         node = self.listing.type
         return {node.accelerator: node.accelerator_count} if node.accelerator else {}
 
+    @property
+    def can_stop(self) -> bool:
+        """A slice of several TPU hosts cannot be stopped, and spot nodes not on every cloud (PARITY C04)."""
+        needed = {"STOP", "STOP_SPOT"} if self.use_spot else {"STOP"}
+        return not needed & self.catalog.lacks
+
     def offer(self, zone: str, choice: int = 0) -> Offer:
         """The one in this zone, as it travels."""
         node = self.listing.type
@@ -53,6 +59,7 @@ class Candidate(NamedTuple):
             host=self.catalog.host,
             accelerators=self.accelerators,
             arch=node.arch,
+            can_stop=self.can_stop,
             choice=choice,
         )
 

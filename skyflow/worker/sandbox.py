@@ -12,11 +12,15 @@ from skyflow.workflows.deployment import DeploymentWorkflow
 from skyflow.workflows.down import DownWorkflow
 from skyflow.workflows.job import JobWorkflow
 from skyflow.workflows.launch import LaunchWorkflow
+from skyflow.workflows.start import StartWorkflow
+from skyflow.workflows.stop import StopWorkflow
 
 WORKFLOWS: list[type[Any]] = [
     LaunchWorkflow,
     ClusterWorkflow,
     JobWorkflow,
+    StopWorkflow,
+    StartWorkflow,
     DownWorkflow,
     AutostopWorkflow,
     DeploymentWorkflow,

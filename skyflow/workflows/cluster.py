@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from skyflow.models.cluster import ClusterState
     from skyflow.models.job import LOST, STOPPED_WITH_GANG, JobEnd, JobRecord, JobRequest, JobStatus, RankEnd, run_unit
-    from skyflow.models.name import autostop_workflow_id, down_workflow_id, job_workflow_id
+    from skyflow.models.name import autostop_workflow_id, job_workflow_id, operation_workflow_id
     from skyflow.models.node import GangRef
     from skyflow.models.operation import (
         AbandonJob,
@@ -54,12 +54,15 @@ with workflow.unsafe.imports_passed_through():
         Reserve,
         StartDown,
         StartJob,
+        StartStop,
         Submission,
     )
     from skyflow.workflows.autostop import CHECKS_APART, AutostopState, AutostopWorkflow, Clock
     from skyflow.workflows.call import call, is_being_cancelled, signal, start_child, wait_for
-    from skyflow.workflows.down import DownRequest, DownWorkflow
+    from skyflow.workflows.down import DownWorkflow
     from skyflow.workflows.job import JobWorkflow
+    from skyflow.workflows.operation import OperationRequest
+    from skyflow.workflows.stop import StopWorkflow
 
 CLUSTER = SearchAttributeKey.for_keyword("SkyflowCluster")
 STATUS = SearchAttributeKey.for_keyword("SkyflowStatus")
@@ -166,7 +169,9 @@ class ClusterWorkflow:
                 await self._guard()
                 await self._tell_guard("guard", list(places))
             case StartDown(request_id, epoch):
-                await self._start_down(request_id, epoch)
+                await self._close("down", request_id, epoch)
+            case StartStop(request_id, epoch):
+                await self._close("stop", request_id, epoch)
             case LifeEnded(uid, notify):
                 await signal(autostop_workflow_id(name, uid), "cancel")
                 for workflow_id in notify:
@@ -190,10 +195,12 @@ class ClusterWorkflow:
         await start_child(JobWorkflow.run, request, job_workflow_id(state.name, state.uid, job.id), summary)
         self._do(self.state.job_started(job.id, self._now()))
 
-    async def _start_down(self, request_id: str, epoch: int | None) -> None:
-        request = DownRequest(cluster=self.state.name, epoch=epoch).model_dump()
-        summary = f"take {self.state.name} down: {request_id.split('-')[0]}"
-        await start_child(DownWorkflow.run, request, down_workflow_id(self.state.name, request_id), summary)
+    async def _close(self, kind: Literal["stop", "down"], request_id: str, epoch: int | None) -> None:
+        name, why = self.state.name, request_id.split("-")[0]
+        request = OperationRequest(cluster=name, epoch=epoch).model_dump()
+        run = DownWorkflow.run if kind == "down" else StopWorkflow.run
+        summary = f"take {name} down: {why}" if kind == "down" else f"stop {name}: {why}"
+        await start_child(run, request, operation_workflow_id(kind, name, request_id), summary)
 
     async def _guard(self) -> None:
         """From the first reservation on, this life has its guardian."""
@@ -222,7 +229,7 @@ class ClusterWorkflow:
     async def _watch(self) -> None:
         """One long activity at a time, as long as something may happen on the nodes."""
         while True:
-            await workflow.wait_condition(lambda: bool(self.state.nodes) and self.state.is_active())
+            await workflow.wait_condition(lambda: self.state.runs() and self.state.is_active())
             request = WatchRequest(gang=self.state.gang(), cursors=self.state.cursors)
             life = self.state.uid
             watching = asyncio.create_task(
@@ -252,7 +259,7 @@ class ClusterWorkflow:
         """Returns when the watch has come back, or cancels it when there is nothing left to be seen."""
 
         def is_needed() -> bool:
-            return self.state.uid == life and self.state.is_active()
+            return self.state.uid == life and self.state.runs() and self.state.is_active()
 
         while not watching.done():
             await workflow.wait_condition(lambda: watching.done() or not is_needed())
@@ -336,7 +343,7 @@ class ClusterWorkflow:
 
     async def _bury_operation(self, op: Operation) -> None:
         state = self.state
-        making = op.kind == "launch" and op.exclusive and op.granted
+        making = op.kind == "launch" and op.exclusive and op.granted and not state.nodes
         if making:
             for place in state.places:
                 await call(
@@ -358,6 +365,8 @@ class ClusterWorkflow:
         self._do(state.release(release, self._now(), self._next_uid()))
         if op.kind == "down" and state.nodes:
             self._do([StartDown(f"again-{state.uid}")])
+        if op.kind == "stop" and state.runs():
+            self._do([StartStop(f"again-{state.uid}")])
 
     def _next_uid(self) -> str:
         return f"{workflow.now():%Y%m%dT%H%M%S}-{workflow.uuid4().hex[:8]}"
@@ -437,7 +446,10 @@ class ClusterWorkflow:
     @workflow.signal
     async def autostop(self, setting: AutostopSetting) -> None:
         """Sets the idle rule, for whoever needs no answer."""
-        self._do(self.state.set_autostop(setting, self._now()))
+        try:
+            self._do(self.state.set_autostop(setting, self._now()))
+        except SkyflowError as error:
+            workflow.logger.warning("the idle rule stays as it was: %s", error)
 
     @workflow.query
     def status(self) -> dict[str, Any]:
@@ -457,7 +469,8 @@ def details(state: ClusterState) -> str:
         lines[0] += f" in {state.offer.place} ({state.offer.instance_type})"
     if state.rule is not None:
         why = "safety rule" if state.rule.safety else "autostop"
-        lines.append(f"Taken down after {state.rule.minutes} idle minutes ({why}).")
+        what = "Taken down" if state.rule.down else "Stopped"
+        lines.append(f"{what} after {state.rule.minutes} idle minutes ({why}).")
     lines += [f"- in use by `{op.workflow_id}`" + ("" if op.granted else " (waiting)") for op in state.operations]
     lines += [f"- job `{job_workflow_id(state.name, state.uid, job.id)}`" for job in state.active_jobs() if job.ranks]
     return "\n\n".join(lines[:2]) + "\n" + "\n".join(lines[2:20])

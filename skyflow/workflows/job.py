@@ -48,7 +48,9 @@ class JobWorkflow:
         await workflow.wait_condition(lambda: body.done() or self.abandoned)
         if self.abandoned and not body.done():
             body.cancel()
-            end = JobEnd(job_id=request.job_id, status=JobStatus.CANCELLED, reason="The cluster was taken down.")
+            end = JobEnd(
+                job_id=request.job_id, status=JobStatus.CANCELLED, reason="Its nodes were stopped or taken down."
+            )
         else:
             end = await body
         await signal(cluster_workflow_id(request.gang.cluster), "job_ended", end)

@@ -53,6 +53,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.task import Task
     from skyflow.workflows.call import call, pauses, raise_if_cancelled, signal, wait_for
     from skyflow.workflows.provision import Provision, make_plan
+    from skyflow.workflows.start import start_nodes
 
 STOP_PATIENCE = 30.0
 """Seconds that a cancelled launch waits for its commands on the nodes to stop."""
@@ -81,7 +82,7 @@ class LaunchWorkflow:
     async def run(self, request: Any) -> LaunchResult:
         self.me = workflow.info().workflow_id
         self.request = LaunchRequest.parse(request)
-        self.task = Task.from_yaml_config(self.request.task)
+        self.task = self._with_idle_rule(Task.from_yaml_config(self.request.task))
         if not self.request.dryrun:
             check_launchable(self.task)
         self.stages = self._stages()
@@ -133,6 +134,9 @@ class LaunchWorkflow:
             await self._provision()
         else:
             self._fit()
+        if self.reservation.stopped:
+            with self._stage(Stage.PROVISION):
+                self.nodes = await start_nodes(self.cluster, self.reservation, self.request.retry_until_up)
         if self.request.workdir and Stage.SYNC_WORKDIR in self.stages:
             await self._sync(Stage.SYNC_WORKDIR, {"~/sky_workdir": self.request.workdir})
         if self.request.file_mounts and Stage.SYNC_FILE_MOUNTS in self.stages:
@@ -281,12 +285,16 @@ class LaunchWorkflow:
 
     async def _pre_exec(self) -> None:
         """The user's idle rule takes the place of the safety rule."""
-        minutes = self._idle_minutes()
-        if minutes is None and self.request.down:
+        autostop = self.task.resources[0].autostop
+        minutes, down = None, self.request.down
+        if autostop is not None:
+            minutes, down = (autostop.idle_minutes if autostop.enabled else -1), autostop.down
+        elif down:
             minutes = 0  # from now on, so that it holds whatever becomes of this workflow
         with self._stage(Stage.PRE_EXEC):
-            setting = AutostopSetting(minutes=minutes, only_replace_safety=minutes is None)
-            rule = "no idle rule" if minutes is None or minutes < 0 else f"down after {minutes} idle minutes"
+            setting = AutostopSetting(minutes=minutes, down=down, only_replace_safety=minutes is None)
+            what = "down" if down else "stop"
+            rule = "no idle rule" if minutes is None or minutes < 0 else f"{what} after {minutes} idle minutes"
             await self._set_autostop(setting, f"PRE_EXEC · {rule}")
 
     async def _exec(self, result: LaunchResult) -> None:
@@ -334,11 +342,12 @@ class LaunchWorkflow:
 
     async def _down(self, result: LaunchResult) -> None:
         """Gives the cluster back. With `down`, it goes as soon as it is idle, and the launch waits for that."""
-        if not self.request.down or self._idle_minutes() is not None:
+        if not self.request.down or self.task.resources[0].autostop is not None:
             await self._release(Release(workflow_id=self.me))
             return
         with self._stage(Stage.DOWN):
-            await self._set_autostop(AutostopSetting(minutes=0, notify=self.me), "DOWN · take down when idle")
+            setting = AutostopSetting(minutes=0, down=True, notify=self.me)
+            await self._set_autostop(setting, "DOWN · take down when idle")
             await self._release(Release(workflow_id=self.me))
             if self.request.detach_run:
                 return
@@ -444,12 +453,16 @@ class LaunchWorkflow:
                 "in `file_mounts` (skyflow's clients take them by themselves)."
             )
 
-    def _idle_minutes(self) -> int | None:
+    def _with_idle_rule(self, task: Task) -> Task:
         """What the request says counts more than what the task says."""
-        autostop = self.task.resources[0].autostop
-        if self.request.idle_minutes_to_autostop is not None or autostop is None:
-            return self.request.idle_minutes_to_autostop
-        return autostop.idle_minutes if autostop.enabled else -1
+        minutes, own = self.request.idle_minutes_to_autostop, task.resources[0].autostop
+        if minutes is None and (own is None or not self.request.down):
+            return task
+        if minutes is None:
+            assert own is not None
+            minutes = own.idle_minutes if own.enabled else -1
+        rule = {"idle_minutes": minutes, "down": self.request.down} if minutes >= 0 else False
+        return task.set_resources_override({"autostop": rule})
 
     def _runs_setup(self) -> bool:
         return bool(self.task.setup) and Stage.SETUP in self.stages and not self.request.no_setup

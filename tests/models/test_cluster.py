@@ -36,7 +36,15 @@ from skyflow.models.operation import (
 from skyflow.models.schedule import Demand
 
 OFFER = Offer(
-    cloud="local", region="local", zone="local-a", instance_type="local-2", cpus=2, memory=4, price=0, host="h"
+    cloud="local",
+    region="local",
+    zone="local-a",
+    instance_type="local-2",
+    cpus=2,
+    memory=4,
+    price=0,
+    host="h",
+    can_stop=True,
 )
 
 
@@ -228,7 +236,7 @@ def test_e25_the_users_rule_replaces_the_safety_rule_and_no_rule_leaves_the_user
     assert state.rule is None
     state.set_autostop(AutostopSetting(minutes=7), 1)
     state.set_autostop(AutostopSetting(minutes=None, only_replace_safety=True), 1)
-    assert state.rule == IdleRule(minutes=7)
+    assert state.rule == IdleRule(minutes=7, down=False)
     state.set_autostop(AutostopSetting(minutes=-1), 1)
     assert state.rule is None
 
@@ -278,7 +286,7 @@ def test_what_is_not_wanted_any_more_stays_if_somebody_else_uses_it() -> None:
 def test_a_clock_that_nobody_heard_is_started_again() -> None:
     state = fresh()
     launch(state, "a", job=False)
-    state.set_autostop(AutostopSetting(minutes=1), 0)
+    state.set_autostop(AutostopSetting(minutes=1, down=True), 0)
     state.release(Release(workflow_id="a"), 10, "life-2")
     assert state.overdue(60) == []
     assert state.overdue(71) == [ArmIdle(state.epoch, IdleRule(minutes=1))]
@@ -381,12 +389,12 @@ def test_the_state_survives_continue_as_new() -> None:
     assert ClusterState.model_validate_json(state.model_dump_json()) == state
 
 
-EVENTS = "launch exec down release discard nodes deleted submit cancel started end gone".split()
+EVENTS = "launch exec stop start down release discard nodes stopped deleted submit cancel started end gone".split()
 
 
 @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 3))))
 def test_whatever_happens(events: list[tuple[str, int]]) -> None:
-    """Making and deleting nodes are alone, nobody waits in vain, a job starts once, and never after its end."""
+    """Who changes nodes is alone, nobody waits in vain, a job starts once, never after its end, never on nothing."""
     state = fresh()
     starts: set[tuple[str, int]] = set()
     for step, (event, which) in enumerate(events):
@@ -400,13 +408,19 @@ def test_whatever_happens(events: list[tuple[str, int]]) -> None:
                 assert (state.uid, action.job_id) not in starts
                 starts.add((state.uid, action.job_id))
                 assert not state.jobs[action.job_id].status.is_terminal()
-        granted = [op for op in state.operations if op.granted]
+                assert state.runs()
+        pending = {job.id for job in state.active_jobs() if job.status is JobStatus.PENDING and not job.ranks}
+        granted = [op for op in state.operations if op.granted and op.job_id not in pending]
         assert not any(op.exclusive for op in granted) or len(granted) == 1
         waiting = {op.job_id for op in state.operations if not op.granted}
         in_the_way = [job for job in state.active_jobs() if job.id not in waiting]
         assert not state.operations or granted or in_the_way, "somebody waits and nobody holds"
         assert state.nodes or not [job for job in in_the_way if job.ranks], "a job runs on nothing"
-        assert state.is_active() or not state.nodes or state.idle_since is not None, "idle, and no clock runs"
+        assert state.is_active() or not state.runs() or state.idle_since is not None, "idle, and no clock runs"
+        assert state.runs() or state.idle_since is None, "a clock runs, and nothing that could be idle"
+
+
+STARTERS = ("launch", "start")
 
 
 def happen(state: ClusterState, event: str, name: str, step: int) -> list[Action]:
@@ -414,12 +428,14 @@ def happen(state: ClusterState, event: str, name: str, step: int) -> list[Action
     holder = next((op for op in state.operations if op.workflow_id == name), None)
     job = next((job for job in state.active_jobs() if job.launch == name), None)
     match event:
-        case "launch" | "exec" | "down" if holder is None:
-            record = None if event == "down" else JobRecord(id=0)
+        case "launch" | "exec" | "stop" | "start" | "down" if holder is None:
+            record = JobRecord(id=0) if event in ("launch", "exec") else None
             return state.reserve(Reserve(workflow_id=name, kind=event, job=record), step)[1]  # type: ignore[arg-type]
-        case "release" | "discard" if holder is not None and holder.granted and holder.kind != "down":
+        case "release" | "discard" if holder is not None and holder.granted and holder.kind not in ("stop", "down"):
             return state.release(Release(workflow_id=name, discard=event == "discard"), step, f"life-{step}")
-        case "nodes" if holder is not None and holder.exclusive and holder.kind == "launch" and holder.granted:
+        case "stopped" if holder is not None and holder.granted and holder.kind == "stop":
+            return state.release(Release(workflow_id=name, nodes_stopped=True), step, f"life-{step}")
+        case "nodes" if holder is not None and holder.exclusive and holder.kind in STARTERS and holder.granted:
             return state.report_nodes(NodesReport(workflow_id=name, uid=state.uid, nodes=[node(0)], offer=OFFER), step)
         case "deleted" if holder is not None and holder.granted and holder.kind == "down":
             return state.release(Release(workflow_id=name, nodes_deleted=True), step, f"life-{step}")

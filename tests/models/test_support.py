@@ -40,10 +40,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"resources": {"volumes": [{"path": "/a", "name": "b"}]}}, f"resources.volumes: volumes are {NOT_YET}"),
     ({"resources": {"local_disk": "nvme"}}, f"resources.local_disk: fast disks of nodes are {NOT_YET}"),
     (
-        {"resources": {"autostop": 10}},
-        f"resources.autostop: stopped clusters (down: true takes it down instead) are {NOT_YET}",
-    ),
-    (
         {"resources": {"autostop": {"idle_minutes": 5, "down": True, "hook": "sync"}}},
         f"resources.autostop.hook: hooks are {NOT_YET}",
     ),
@@ -53,7 +49,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"resources": {"any_of": [{"cpus": 1}, {"priority_class": "x"}]}},
-        f"resources.priority: priorities of jobs are {NOT_YET}",
+        f"resources.priority_class: classes of priorities are {NOT_YET}",
     ),
 ]
 

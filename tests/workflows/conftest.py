@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +66,11 @@ class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
     """How many offers are told at once."""
     setup: Callable[[SetupRequest], None] = lambda request: None
     watched: bool = True
+    stopped: set[str] = field(default_factory=set)
+    """Tokens of the nodes that are."""
+    before_stop: Callable[[], Awaitable[Any]] = lambda: asyncio.sleep(0)
+    no_start: list[Exception] = field(default_factory=list)
+    """What the next starts answer."""
 
     @activity.defn
     async def rank_offers(self, request: PlanRequest) -> Plan:
@@ -87,18 +92,7 @@ class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
             raise self.failures[request.offer.zone].with_traceback(None)
         for rank in ranks:
             self.nodes[request.token(rank)] = request
-        return [
-            Node(
-                id=request.token(rank),
-                rank=rank,
-                address="127.9.9.9",
-                port=22,
-                user="me",
-                host_key="key",
-                internal_ip=f"10.0.0.{rank}",
-            )
-            for rank in ranks
-        ]
+        return [self.node(request.token(rank), rank) for rank in ranks]
 
     @activity.defn
     async def delete_nodes(self, gang: GangRef) -> int:
@@ -111,6 +105,35 @@ class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
         for token in mine:
             del self.nodes[token]
         return len(mine)
+
+    @activity.defn
+    async def stop_nodes(self, gang: GangRef) -> int:
+        self.calls.append("stop_nodes")
+        await self.before_stop()
+        mine = {token for token, made in self.nodes.items() if made.uid == gang.uid}
+        self.stopped |= mine
+        return len(mine)
+
+    @activity.defn
+    async def start_nodes(self, gang: GangRef) -> list[Node]:
+        self.calls.append("start_nodes")
+        if self.no_start:
+            raise self.no_start.pop()
+        mine = [token for token, made in self.nodes.items() if made.uid == gang.uid]
+        self.stopped -= set(mine)
+        return [self.node(token, rank) for rank, token in enumerate(mine)]
+
+    @staticmethod
+    def node(token: str, rank: int) -> Node:
+        return Node(
+            id=token,
+            rank=rank,
+            address="127.9.9.9",
+            port=22,
+            user="me",
+            host_key="key",
+            internal_ip=f"10.0.0.{rank}",
+        )
 
     @activity.defn
     async def sync_workdir(self, request: SyncRequest) -> SyncReport:
@@ -189,7 +212,7 @@ W = TypeVar("W", bound=World)
 
 
 def offer(zone: str, price: float = 1) -> Offer:
-    return Offer(cloud="fake", region="r", zone=zone, instance_type="t", cpus=2, memory=4, price=price, host=None)
+    return Offer(cloud="fake", region="r", zone=zone, instance_type="t", cpus=2, memory=4, price=price, can_stop=True)
 
 
 @asynccontextmanager

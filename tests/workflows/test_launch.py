@@ -336,6 +336,7 @@ class TestTermination:
 
         await until(again)
         await handle.signal("cancel")
+        await until(lambda: closed(world.client, cluster_workflow_id(unique)))
 
     async def test_of_a_down_is_taken_up_again(self, world: World, unique: str) -> None:
         handle = await self.running(world, unique, detach_run=True)

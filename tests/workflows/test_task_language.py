@@ -112,7 +112,7 @@ async def test_the_idle_rule_of_a_task(world: World, unique: str) -> None:
         ({"file_mounts": {"/a": "s3://b"}}, "NotSupportedError", "file_mounts['/a']: buckets and URLs (s3://b)"),
         ({"file_mounts": {"/a": {"name": "b"}}}, "NotSupportedError", "file_mounts['/a']: buckets and their mou"),
         ({"resources": {"priority_class": "a"}}, "NotSupportedError", "resources.priority_class: classes of prior"),
-        ({"resources": {"autostop": 5}}, "NotSupportedError", "resources.autostop: stopped clusters (down: true"),
+        ({"resources": {"autostop": {"hook": "x"}}}, "NotSupportedError", "resources.autostop.hook: hooks"),
         ({"resources": {"job_recovery": "FAILOVER"}}, "InvalidTaskError", "Spot recovery is specified in the task."),
         ({"event_callback": "x"}, "NotSupportedError", "event_callback: callbacks"),
     ],

@@ -1,0 +1,67 @@
+"""StartWorkflow: reserve the cluster, start its nodes where they are, report."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from skyflow.errors import ProvisionError, ResourcesUnavailableError, SkyflowError
+    from skyflow.models.calls import AutostopCall, CloudCalls, ClusterCalls, NodesCall
+    from skyflow.models.node import GangRef, Node
+    from skyflow.models.operation import AutostopSetting, NodesReport, Reservation
+    from skyflow.workflows.call import call, pauses
+    from skyflow.workflows.operation import Operation, OperationRequest
+
+
+async def start_nodes(cluster: str, held: Reservation, retry_until_up: bool) -> list[Node]:
+    """Starts the nodes of a stopped cluster, at the place where their disks are, and hands them to the cluster.
+
+    Raises:
+        ResourcesUnavailableError: that place cannot give them now. There is no other (PARITY C05).
+    """
+    assert held.offer is not None
+    offer = held.offer
+    gang = GangRef(deployment=held.deployment, cluster=cluster, uid=held.uid, cloud=offer.cloud, host=offer.host)
+    for pause in pauses(held.check_seconds):
+        try:
+            nodes = await call(
+                CloudCalls.start_nodes, gang, f"START · the nodes in {offer.place}", kind="cloud", host=offer.host
+            )
+            break
+        except ProvisionError as error:
+            if not retry_until_up:
+                raise ResourcesUnavailableError(
+                    f"Cluster {cluster!r} cannot be started: {error} "
+                    "Its disks are there, so it can start nowhere else. Wait with --retry-until-up."
+                ) from error
+        await workflow.sleep(timedelta(seconds=pause), summary="until the start is tried again")
+    report = NodesReport(workflow_id=workflow.info().workflow_id, uid=held.uid, nodes=nodes, offer=offer)
+    call_report = NodesCall(cluster=cluster, report=report)
+    await call(ClusterCalls.report_nodes, call_report, "START · hand the nodes to the cluster")
+    return nodes
+
+
+@workflow.defn(failure_exception_types=[SkyflowError])
+class StartWorkflow(Operation):
+    """Starts a stopped cluster. One that runs stays as it is."""
+
+    kind = "start"
+
+    @workflow.run
+    async def run(self, request: Any) -> dict[str, Any]:
+        asked = OperationRequest.parse(request)
+        held = await self.reserve(asked)
+        try:
+            started = 0
+            if held.stopped:
+                started = len(await start_nodes(asked.cluster, held, asked.retry_until_up))
+            if asked.idle_minutes_to_autostop is not None:
+                setting = AutostopSetting(minutes=asked.idle_minutes_to_autostop, down=asked.down)
+                setting_call = AutostopCall(cluster=asked.cluster, setting=setting)
+                await call(ClusterCalls.set_autostop, setting_call, "START · set the idle rule")
+        finally:
+            await self.release(asked.cluster)
+        return {"cluster": asked.cluster, "started": started}
