@@ -155,6 +155,11 @@ def queue(cluster_name: str) -> list[dict[str, Any]]:
     return _run(lambda client: client.queue(cluster_name))
 
 
+def cost_report(days: float | None = 30) -> list[dict[str, Any]]:
+    """What the clusters have cost, the latest first: see `Client.cost_report`."""
+    return _run(lambda client: client.cost_report(days))
+
+
 def cancel(cluster_name: str, all: bool = False, job_ids: list[int] | None = None) -> list[int]:
     """Cancels jobs of a cluster: these, or all. Returns those that had not ended yet."""
     if not all and not job_ids:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -350,6 +351,24 @@ class Client:
                 await handle.execute_update("set_autostop", {"minutes": idle_minutes, "down": down})
         except WorkflowUpdateFailedError as error:
             raise _typed(error.cause) from error
+
+    async def cost_report(self, days: float | None = 30) -> list[dict[str, Any]]:
+        """What the clusters have cost, the latest first, also those that are gone: a row for each life of a cluster.
+
+        Args:
+            days: only those that were up within so many days; None: all that the ledger knows.
+
+        Returns:
+            Rows of `name`, `uid`, `status` (None: it is gone), `launched_at`, `num_nodes`, `place`, `instance_type`,
+            `use_spot`, `duration` (seconds, of the node that was up longest), `hourly` (US dollars, of what is up
+            now), `cost` (US dollars).
+        """
+        from skyflow.models.usage import report
+        from skyflow.store.ledger import intervals
+
+        now = time.time()
+        statuses = {view["uid"]: view["status"] for view in await self.status()}
+        return report(await intervals(self.store), statuses, now, None if days is None else now - days * 86400)
 
     async def _check_exists(self, name: str) -> None:
         """Asks the server only, not the cluster itself: that needs no worker, and less time."""

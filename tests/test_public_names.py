@@ -27,6 +27,7 @@ def test_exported_names() -> None:
         "autostop",
         "cancel",
         "clouds",
+        "cost_report",
         "down",
         "exceptions",
         "exec",

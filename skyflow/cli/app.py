@@ -199,6 +199,18 @@ def logs(
         logs.logs(cluster, job_ids or [], follow=follow, tail=tail, rank=rank)
 
 
+@app.command("cost-report")
+def cost_report(
+    every: Annotated[bool, typer.Option("--all", "-a", help="All that the ledger knows.")] = False,
+    days: Annotated[int, typer.Option("--days", min=1, help="What was up within so many days.")] = 30,
+    output: Output = "table",
+) -> None:
+    """What the clusters have cost, also those that are gone."""
+    from skyflow.cli.cluster import cost_report
+
+    cost_report(None if every else days, output)
+
+
 @app.command()
 def cancel(
     cluster: Cluster,

@@ -82,6 +82,21 @@ def queue(patterns: list[str] | None, output: str, skip_finished: bool) -> None:
     run(body)
 
 
+def cost_report(days: int | None, output: str) -> None:
+    """Prints what the clusters have cost."""
+
+    async def body(client: Client) -> None:
+        rows = await client.cost_report(days)
+        if output == "json":
+            view.as_json(rows)
+        elif rows:
+            view.costs(rows)
+        else:
+            view.say("Nothing was up" + (f" within {days} days." if days else "."))
+
+    run(body)
+
+
 def cancel(cluster: str, job_ids: list[int] | None, all_jobs: bool) -> None:
     """Cancels jobs."""
     if not job_ids and not all_jobs:

@@ -143,6 +143,25 @@ def jobs(rows: Sequence[dict[str, Any]]) -> None:
     table(["ID", "NAME", "USER", "SUBMITTED", "DURATION", "RESOURCES", "STATUS", "REASON"], shown)
 
 
+def costs(rows: Sequence[dict[str, Any]]) -> None:
+    """The table of `skyflow cost-report`, and the sum."""
+    shown = [
+        [
+            row["name"],
+            age(row["launched_at"]),
+            span(row["duration"]),
+            f"{row['num_nodes']} × {row['instance_type']}{' (spot)' if row['use_spot'] else ''}",
+            row["place"],
+            row["status"] or "-",
+            dollars(row["hourly"]) if row["hourly"] else "-",
+            f"${row['cost']:,.2f}",
+        ]
+        for row in rows
+    ]
+    table(["NAME", "LAUNCHED", "UP", "RESOURCES", "INFRA", "STATUS", "$/h", "COST"], shown)
+    say(f"In all: ${sum(row['cost'] for row in rows):,.2f}")
+
+
 PLAN_ROWS = 20
 """Of a plan, on a terminal; a pipe gets all."""
 

@@ -20,6 +20,7 @@ from skyflow.models.operation import (
     Submission,
 )
 from skyflow.models.plan import Plan, PlanRequest
+from skyflow.models.usage import UpInterval
 from skyflow.models.wire import Wire
 
 
@@ -134,6 +135,14 @@ class RecordCall(Wire):
     end: JobEnd
 
 
+class ClosingCall(Wire):
+    """Nothing of this life of a cluster is up any more."""
+
+    cluster: str
+    uid: str
+    ended: float
+
+
 class ClusterCalls:
     """Talks to cluster workflows. Task queue `skyflow`."""
 
@@ -165,6 +174,20 @@ class ClusterCalls:
     @activity.defn
     async def find_life(self, cluster: str) -> str:
         """The uid of the cluster's present life, if its workflow runs; empty otherwise. Reads only."""
+        raise NotImplementedError
+
+
+class LedgerCalls:
+    """The record of what was up. Task queue `skyflow`."""
+
+    @activity.defn
+    async def book_intervals(self, intervals: list[UpInterval]) -> None:
+        """Named by node and start; what is there already stays as it is."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def close_intervals(self, closing: ClosingCall) -> None:
+        """Ends what is still open of one life of a cluster; the first end counts."""
         raise NotImplementedError
 
 

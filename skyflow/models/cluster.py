@@ -44,6 +44,7 @@ from skyflow.models.operation import (
     Submission,
 )
 from skyflow.models.schedule import Room, Waiting, schedule
+from skyflow.models.usage import UpInterval
 from skyflow.models.wire import Wire
 
 MAX_REASON = 300
@@ -87,6 +88,10 @@ class ClusterState(Wire):
     """Whether there may be nodes of this life that a launch made and could not delete."""
     stopped: bool = False
     """Whether the nodes were stopped. Jobs that wait go on waiting."""
+    up: dict[int, UpInterval] = Field(default_factory=dict)
+    """Rank → since when its node is up."""
+    unbooked: list[UpInterval] = Field(default_factory=list)
+    """What the ledger does not have yet."""
     lost: list[int] = Field(default_factory=list)
     """Ranks whose nodes are gone, by what their cloud says."""
     guarded: bool = False
@@ -214,6 +219,7 @@ class ClusterState(Wire):
         self.stopped = False
         self.made_by = self.made_by or report.workflow_id
         self.launched_at = self.launched_at or now
+        self._count_up(now)
         op.exclusive = False
         job = self.jobs.get(op.job_id) if op.job_id is not None else None
         if job is not None and job.has_setup and not job.status.is_terminal():
@@ -273,9 +279,9 @@ class ClusterState(Wire):
         self.leftover = self.leftover or release.nodes_left
         unmade = op.exclusive and not self.nodes and not self.leftover
         if release.nodes_deleted and (op.kind == "down" or unmade):
-            actions += self._end_life(next_uid)
+            actions += self._end_life(next_uid, now)
         elif release.nodes_stopped:
-            actions += self._stopped()
+            actions += self._stopped(now)
         elif op.kind in ("launch", "start") and op.granted and self.stopped and not self.operations:
             # Some of its nodes may have been started: nobody wants them any more.
             actions.append(StartStop(f"again-{self.uid}-{self.epoch}", self.epoch))
@@ -287,6 +293,7 @@ class ClusterState(Wire):
     def nodes_gone(self, ranks: list[int], now: float) -> list[Action]:
         """The cloud says that these nodes are gone. What is left of the cluster can only be taken down."""
         self.lost = sorted({*self.lost, *ranks})
+        self._count_up(now)
         return self._give_up_pending(now)
 
     def set_autostop(self, setting: AutostopSetting, now: float) -> list[Action]:
@@ -450,8 +457,9 @@ class ClusterState(Wire):
         update = {"id": op.job_id, "launch": op.workflow_id, "submitted_at": now, "status": JobStatus.INIT}
         self.jobs[op.job_id] = job.model_copy(update=update)
 
-    def _stopped(self) -> list[Action]:
+    def _stopped(self, now: float) -> list[Action]:
         self.stopped, self.idle_since = True, None
+        self._count_up(now)
         running = [job for job in self.active_jobs() if job.ranks]
         return [Busy(), *(AbandonJob(job.id, self.uid) for job in running)]
 
@@ -463,11 +471,25 @@ class ClusterState(Wire):
                 "Take it down instead (--down)."
             )
 
-    def _end_life(self, next_uid: str) -> list[Action]:
+    def _count_up(self, now: float) -> None:
+        """Begins and ends the intervals of the nodes: from here on the ledger has something to learn."""
+        assert self.offer is not None
+        ups = {node.rank: node for node in self.nodes if self.runs() and node.rank not in self.lost}
+        for rank in [rank for rank, since in self.up.items() if rank not in ups or ups[rank].id != since.node]:
+            self.unbooked.append(self.up.pop(rank).model_copy(update={"ended": now}))
+        for rank, node in ups.items():
+            if rank not in self.up:
+                self.up[rank] = UpInterval.begin(self.name, self.uid, node, self.offer, now)
+                self.unbooked.append(self.up[rank])
+
+    def _end_life(self, next_uid: str, now: float) -> list[Action]:
         ended = LifeEnded(self.uid, tuple(self.notify_end))
         waiting = {op.job_id for op in self.operations}
         actions: list[Action] = [ended]
         actions += [AbandonJob(job.id, self.uid) for job in self.active_jobs() if job.id not in waiting and job.ranks]
+        if self.nodes:
+            self.nodes = []
+            self._count_up(now)
         self.nodes, self.offer, self.cursors, self.notify_end, self.places, self.lost = [], None, {}, [], [], []
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id in waiting}
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)

@@ -15,6 +15,7 @@ from skyflow.activities.cloud import CloudActivities
 from skyflow.activities.cluster import ClusterActivities
 from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import HeartbeatInterceptor
+from skyflow.activities.ledger import LedgerActivities
 from skyflow.activities.node import NodeActivities
 from skyflow.activities.plan import PlanActivities
 from skyflow.activities.sync import SyncActivities
@@ -33,6 +34,7 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
     """Every activity, by the kind of queue that serves it. Tests enumerate this."""
     cluster, plan, cloud = ClusterActivities(context), PlanActivities(context), CloudActivities(context)
     sync, node, watch = SyncActivities(context), NodeActivities(context), WatchActivities(context)
+    ledger = LedgerActivities(context)
     return {
         "quick": [
             cluster.reserve_cluster,
@@ -45,8 +47,10 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
             node.start_gang,
             node.cancel_units,
             node.record_job,
+            ledger.book_intervals,
+            ledger.close_intervals,
         ],
-        "cloud": [cloud.create_nodes, cloud.delete_nodes],
+        "cloud": [cloud.create_nodes, cloud.delete_nodes, cloud.stop_nodes, cloud.start_nodes],
         "sync": [sync.sync_workdir, sync.sync_file_mounts, node.list_ended, node.count_running],
         "watch": [watch.watch_nodes, watch.run_setup],
     }

@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import SkyflowError
-    from skyflow.models.calls import CloudCalls, ClusterCalls, NodeCalls
+    from skyflow.models.calls import ClosingCall, CloudCalls, ClusterCalls, LedgerCalls, NodeCalls
     from skyflow.models.name import cluster_workflow_id
     from skyflow.models.node import GangRef
     from skyflow.models.operation import IdleDue, IdleRule, Place
@@ -133,6 +133,8 @@ class AutostopWorkflow:
                 await self._begin_anew_if_long()
             else:
                 self.state.places.remove(place)
+        closing = ClosingCall(cluster=self.state.cluster, uid=self.state.uid, ended=workflow.now().timestamp())
+        await call(LedgerCalls.close_intervals, closing, "ledger: nothing is up any more")
 
     async def _until_nothing_runs(self, gang: GangRef) -> None:
         """Waits for what runs on these nodes. That they cannot be asked says nothing, until it has for very long."""

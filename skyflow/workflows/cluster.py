@@ -1,8 +1,8 @@
 """ClusterWorkflow: the entity behind one cluster name. Registry, lock, job queue.
 
 Its memory is one `ClusterState`; the handlers give it events, the run loop carries out the actions that follow. Beside
-the loop there are two tasks that may wait for long: the watch of the nodes, and the check that everybody is still
-there. No error of theirs may end this workflow: it is what owns the nodes.
+the loop there are tasks that may wait for long: the watch of the nodes, the ledger, and the check that everybody is
+still there. No error of theirs may end this workflow: it is what owns the nodes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.calls import (
         CloudCalls,
         ClusterCalls,
+        LedgerCalls,
         NodeCalls,
         UnitRequest,
         WatchCalls,
@@ -100,7 +101,7 @@ class ClusterWorkflow:
 
     @workflow.run
     async def run(self, state: ClusterState) -> None:
-        watch = asyncio.create_task(self._watch())
+        beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._book())]
         check: asyncio.Task[None] | None = None
         while True:
             await self._show()
@@ -115,9 +116,8 @@ class ClusterWorkflow:
                 await self._carry_out(self.actions.pop(0))
             # Nothing may come between this last look and the end, or an accepted request would vanish.
             if self._may_close() or self._may_continue():
-                watch.cancel()
-                if check is not None:
-                    check.cancel()
+                for task in [*beside, *([] if check is None else [check])]:
+                    task.cancel()
                 if self._may_close():
                     return
                 workflow.continue_as_new(self.state)
@@ -126,7 +126,7 @@ class ClusterWorkflow:
         return bool(self.actions) or self._may_close() or self._may_continue()
 
     def _may_close(self) -> bool:
-        return self.state.is_over() and self._is_quiet()
+        return self.state.is_over() and not self.state.unbooked and self._is_quiet()
 
     def _may_continue(self) -> bool:
         """Whether the history is long, and this is a good moment to begin a new one."""
@@ -279,6 +279,24 @@ class ClusterWorkflow:
             if ends and job.ranks:
                 await signal(job_workflow_id(self.state.name, self.state.uid, job.id), "rank_ended", ends)
         self.state.cursors = report.cursors
+
+    # The ledger
+
+    async def _book(self) -> None:
+        """Brings the ledger up to date, for as long as it takes: the store may be away while the cluster works."""
+        while True:
+            await workflow.wait_condition(lambda: bool(self.state.unbooked))
+            batch = list(self.state.unbooked)
+            ended = sum(1 for interval in batch if interval.ended)
+            try:
+                await call(LedgerCalls.book_intervals, batch, f"ledger: {len(batch) - ended} up, {ended} ended")
+            except (SkyflowError, ActivityError, asyncio.CancelledError) as error:
+                if is_being_cancelled():
+                    return
+                workflow.logger.warning("the ledger could not be written: %s", error)
+                await workflow.sleep(timedelta(seconds=self.state.check_seconds), summary="until it is tried again")
+                continue
+            self.state.unbooked = self.state.unbooked[len(batch) :]
 
     # Nobody waits for ever
 

@@ -34,6 +34,7 @@ from skyflow.models.operation import (
     Submission,
 )
 from skyflow.models.schedule import Demand
+from skyflow.models.usage import UpInterval
 
 OFFER = Offer(
     cloud="local",
@@ -397,6 +398,7 @@ def test_whatever_happens(events: list[tuple[str, int]]) -> None:
     """Who changes nodes is alone, nobody waits in vain, a job starts once, never after its end, never on nothing."""
     state = fresh()
     starts: set[tuple[str, int]] = set()
+    booked: dict[tuple[float, str], UpInterval] = {}
     for step, (event, which) in enumerate(events):
         name = f"w{which}"
         try:
@@ -418,6 +420,13 @@ def test_whatever_happens(events: list[tuple[str, int]]) -> None:
         assert state.nodes or not [job for job in in_the_way if job.ranks], "a job runs on nothing"
         assert state.is_active() or not state.runs() or state.idle_since is not None, "idle, and no clock runs"
         assert state.runs() or state.idle_since is None, "a clock runs, and nothing that could be idle"
+        assert set(state.up) == {node.rank for node in state.nodes if state.runs()} - set(state.lost), (
+            "it costs, unseen"
+        )
+        for interval in state.unbooked:  # what is told later about the same interval is its end
+            booked[interval.started, interval.node] = interval
+        state.unbooked = []
+        assert {one.rank for one in booked.values() if one.ended is None} == set(state.up)
 
 
 STARTERS = ("launch", "start")

@@ -19,9 +19,11 @@ from skyflow.activities.cluster import ClusterActivities, update
 from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import HeartbeatInterceptor
 from skyflow.models.calls import (
+    ClosingCall,
     CloudCalls,
     GangStart,
     JobSubmission,
+    LedgerCalls,
     NodeCalls,
     PlanCalls,
     RecordCall,
@@ -40,13 +42,14 @@ from skyflow.models.name import task_queue
 from skyflow.models.node import GangRef, GangRequest, Node, Offer
 from skyflow.models.operation import Expect, Place
 from skyflow.models.plan import Explanation, Plan, PlanRequest
+from skyflow.models.usage import UpInterval
 from skyflow.settings import Settings
 from skyflow.worker.converter import data_converter
 from skyflow.worker.sandbox import WORKFLOWS, sandbox
 
 
 @dataclass
-class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
+class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
     """Clouds and nodes that exist in memory. `ends` says with which code each unit ends, once it was started."""
 
     client: Client
@@ -66,6 +69,7 @@ class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
     """How many offers are told at once."""
     setup: Callable[[SetupRequest], None] = lambda request: None
     watched: bool = True
+    ledger: dict[tuple[str, float], UpInterval] = field(default_factory=dict)
     stopped: set[str] = field(default_factory=set)
     """Tokens of the nodes that are."""
     before_stop: Callable[[], Awaitable[Any]] = lambda: asyncio.sleep(0)
@@ -79,6 +83,17 @@ class World(PlanCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
         first = 0 if request.after is None else self.offers.index(request.after) + 1
         why = Explanation(ruled_out=[] if self.offers else ["nothing fits"])
         return Plan(offers=self.offers[first:][: self.page], num_offers=len(self.offers), explanation=why)
+
+    @activity.defn
+    async def book_intervals(self, intervals: list[UpInterval]) -> None:
+        for interval in intervals:
+            self.ledger[interval.node, interval.started] = interval
+
+    @activity.defn
+    async def close_intervals(self, closing: ClosingCall) -> None:
+        for interval in self.ledger.values():
+            if interval.uid == closing.uid:
+                interval.ended = interval.ended or closing.ended
 
     @activity.defn
     async def create_nodes(self, request: GangRequest) -> list[Node]:
