@@ -144,10 +144,12 @@ def exec(
 
 
 def status(cluster_names: str | list[str] | None = None, refresh: bool = False) -> list[dict[str, Any]]:
-    """The clusters (PARITY C07): `name`, `launched_at`, `status`, `autostop`, `to_down`, `num_nodes`, `place`, …"""
-    _refuse(refresh=refresh)
+    """The clusters (PARITY C07): `name`, `launched_at`, `status`, `autostop`, `to_down`, `num_nodes`, `place`, …
+
+    With `refresh` the clouds are asked first.
+    """
     names = [cluster_names] if isinstance(cluster_names, str) else cluster_names
-    return _run(lambda client: client.status(names))
+    return _run(lambda client: client.status(names, refresh=refresh))
 
 
 def queue(cluster_name: str) -> list[dict[str, Any]]:

@@ -237,8 +237,13 @@ class Client:
 
     # Clusters
 
-    async def status(self, cluster_names: list[str] | None = None) -> list[dict[str, Any]]:
-        """The clusters as their workflows last showed them, by name. Those that do not exist are left out."""
+    async def status(self, cluster_names: list[str] | None = None, *, refresh: bool = False) -> list[dict[str, Any]]:
+        """The clusters as their workflows last showed them, by name. Those that do not exist are left out.
+
+        Args:
+            cluster_names: only these.
+            refresh: ask the clouds first. Clusters whose nodes are all gone are taken down then.
+        """
         query = "WorkflowType = 'ClusterWorkflow' AND ExecutionStatus = 'Running'"
         found = []
         if cluster_names is not None:
@@ -251,7 +256,19 @@ class Client:
                     view = (await execution.memo()).get("cluster")
                     if view:
                         found.append(view)
+        if refresh:
+            found = await asyncio.gather(*(self._refreshed(view) for view in found))
         return sorted(found, key=lambda view: view["name"])
+
+    async def _refreshed(self, view: dict[str, Any]) -> dict[str, Any]:
+        from temporalio.client import WorkflowUpdateFailedError
+
+        handle = self._client.get_workflow_handle(cluster_workflow_id(view["name"]))
+        try:
+            with self._errors():
+                return dict(await handle.execute_update("refresh"))
+        except (_AbsentError, WorkflowUpdateFailedError):  # it closed meanwhile
+            return view
 
     async def queue(self, cluster_name: str) -> list[dict[str, Any]]:
         """The jobs of a cluster, newest first."""

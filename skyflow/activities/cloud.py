@@ -8,13 +8,13 @@ from skyflow import clouds
 from skyflow.activities.cluster import update
 from skyflow.activities.context import Context
 from skyflow.models.calls import CloudCalls
-from skyflow.models.node import GangRef, GangRequest, Node
+from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus
 from skyflow.models.operation import Expect, Place
 from skyflow.store.key import client_key
 
 
 class CloudActivities(CloudCalls):
-    """Creates, stops, starts and deletes nodes."""
+    """Creates, describes, stops, starts and deletes nodes."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -32,6 +32,11 @@ class CloudActivities(CloudCalls):
     async def delete_nodes(self, gang: GangRef) -> int:
         """See CloudCalls."""
         return await clouds.get(gang.cloud, self.context.settings).delete_nodes(gang)
+
+    @activity.defn
+    async def describe_nodes(self, gang: GangRef) -> list[NodeStatus]:
+        """See CloudCalls."""
+        return await clouds.get(gang.cloud, self.context.settings).describe_nodes(gang)
 
     @activity.defn
     async def stop_nodes(self, gang: GangRef) -> int:

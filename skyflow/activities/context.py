@@ -11,7 +11,7 @@ from temporalio.client import Client
 from skyflow import clouds
 from skyflow.errors import NodeLostError, NodeUnreachableError
 from skyflow.models.job import Gang
-from skyflow.models.node import GangRef, Node
+from skyflow.models.node import GangRef, Node, NodeState
 from skyflow.nodes.connection import Connection, Connections
 from skyflow.settings import Settings
 from skyflow.store.key import client_key
@@ -48,20 +48,22 @@ class Context:
                 async with opener(node) as connection:
                     yield connection
             except NodeUnreachableError as error:
-                if node.rank not in await self.gone(gang):
+                state = (await self.states(gang))[node.rank]
+                if state == "running":
                     raise
+                what = "Start it" if state == "stopped" else "Take the cluster down, then launch again"
+                verb = "start" if state == "stopped" else "down"
                 raise NodeLostError(
-                    f"Node {node.rank} of cluster {gang.cluster!r} is gone. Take the cluster down, then launch again: "
-                    f"skyflow down {gang.cluster}"
+                    f"Node {node.rank} of cluster {gang.cluster!r} is {state}. {what}: skyflow {verb} {gang.cluster}"
                 ) from error
 
         return connect
 
-    async def gone(self, gang: Gang) -> set[int]:
-        """Ranks whose nodes are gone. Only the cloud knows that; that a node is silent says nothing."""
+    async def states(self, gang: Gang) -> dict[int, NodeState]:
+        """Rank → state of each node of a gang. Only the cloud knows that; that a node is silent says nothing."""
         reference = GangRef(
             deployment=self.deployment, cluster=gang.cluster, uid=gang.uid, cloud=gang.cloud, host=gang.host
         )
         found = await clouds.get(gang.cloud, self.settings).describe_nodes(reference)
-        alive = {status.node.id for status in found if status.state != "gone"}
-        return {node.rank for node in gang.nodes if node.id not in alive}
+        states = {status.node.id: status.state for status in found}
+        return {node.rank: states.get(node.id, "gone") for node in gang.nodes}

@@ -70,13 +70,12 @@ class NodeActivities(NodeCalls):
 
     @activity.defn
     async def list_ended(self, request: UnitRequest) -> list[RankEnd]:
-        """See NodeCalls. A node that its cloud says is gone has lost its rank."""
+        """See NodeCalls. A node that its cloud says is stopped or gone has lost its rank."""
         gang = request.gang
-        gone = await self.context.gone(gang)
-        left = [node for node in gang.nodes if node.rank not in gone]
+        left = await self._running(gang)
         sink = LogWriter(self.context.store, gang.cluster, gang.uid)
         codes = await drain(left, await self.context.opener(gang), gang.uid, request.unit, sink)
-        codes |= dict.fromkeys(gone, LOST)
+        codes |= {node.rank: LOST for node in gang.nodes if node not in left}
         return [RankEnd(rank=rank, code=code) for rank, code in sorted(codes.items())]
 
     @activity.defn
@@ -101,13 +100,16 @@ class NodeActivities(NodeCalls):
         await put_record(self.context.store, call.cluster, call.uid, run_unit(job.id), row)
 
     async def _cancel(self, gang: Gang, unit: str, code: int) -> None:
-        gone = await self.context.gone(gang)
-        left = gang.model_copy(update={"nodes": [node for node in gang.nodes if node.rank not in gone]})
+        left = gang.model_copy(update={"nodes": await self._running(gang)})
 
         async def cancel(connection: Connection) -> None:
             await runner.cancel(connection, gang.uid, unit, GRACE_SECONDS, code)
 
         await self._on_all(left, cancel)
+
+    async def _running(self, gang: Gang) -> list[Node]:
+        states = await self.context.states(gang)
+        return [node for node in gang.nodes if states[node.rank] == "running"]
 
     async def _reach_all(self, gang: Gang) -> None:
         """Before the first node starts anything, all of them can be reached."""

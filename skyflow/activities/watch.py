@@ -28,9 +28,11 @@ class WatchActivities(WatchCalls):
         sink = LogWriter(self.context.store, gang.cluster, gang.uid)
         result = await watch(gang.nodes, connect, gang.uid, request.cursors, sink)
         ended = [UnitEvent(rank=e.rank, unit=e.unit, code=e.code) for e in result.events]
-        silent = {far.rank for far in result.unreachable}
-        gone = sorted(silent & await self.context.gone(gang)) if silent else []
-        return WatchReport(cursors=result.cursors, ended=ended, gone=gone)
+        silent = sorted(far.rank for far in result.unreachable)
+        states = await self.context.states(gang) if silent else {}
+        gone = [rank for rank in silent if states[rank] == "gone"]
+        stopped = [rank for rank in silent if states[rank] == "stopped"]
+        return WatchReport(cursors=result.cursors, ended=ended, gone=gone, stopped=stopped)
 
     @activity.defn
     async def run_setup(self, request: SetupRequest) -> None:

@@ -154,13 +154,14 @@ def check(
 def status(
     clusters: Clusters = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More columns.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", "-r", help="Ask the clouds first.")] = False,
     ip: Annotated[bool, typer.Option("--ip", help="Print the address of the head node of one cluster.")] = False,
     output: Output = "table",
 ) -> None:
     """The clusters and their state."""
     from skyflow.cli.cluster import status
 
-    status(clusters, output, verbose, ip)
+    status(clusters, output, verbose, ip, refresh)
 
 
 @app.command()

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from skyflow.client import Client
 
 
-def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool) -> None:
+def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool, refresh: bool) -> None:
     """Prints the clusters, or the address of the head of one."""
 
     async def body(client: Client) -> None:
         found = await chosen(client, patterns)
+        if refresh and found:
+            found = await client.status([one["name"] for one in found], refresh=True)
         if ip:
             _print_ip(found)
         elif output == "json":

@@ -96,7 +96,7 @@ def clusters(views: Sequence[dict[str, Any]], *, to_stderr: bool = False, verbos
             age(view["launched_at"]),
             f"{view['num_nodes']} × {view['instance_type']}" if view["num_nodes"] else "-",
             view["place"] or "-",
-            view["status"],
+            _status(view),
             _autostop(view),
             str(view["active_jobs"]),
         ]
@@ -109,6 +109,14 @@ def clusters(views: Sequence[dict[str, Any]], *, to_stderr: bool = False, verbos
             row += [dollars(price), _number(view["cpus"]), _number(view["memory"])]
             row += [view["head_ip"] or "-", view["host"] or "-", view["uid"]]
     table(columns, rows, to_stderr=to_stderr)
+
+
+def _status(view: dict[str, Any]) -> str:
+    """With what is wrong."""
+    wrong = [f"{len(view[what])} {how}" for what, how in (("lost", "lost"), ("halted", "stopped")) if view.get(what)]
+    if since := view.get("unreachable_since"):
+        wrong.append(f"cloud unreachable since {age(since)}")
+    return f"{view['status']} ({', '.join(wrong)})" if wrong else str(view["status"])
 
 
 def _number(value: float | None) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field
 from temporalio import activity
 
 from skyflow.models.job import Gang, JobEnd, JobRecord, JobSpec, RankEnd
-from skyflow.models.node import GangRef, GangRequest, Node
+from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus
 from skyflow.models.operation import (
     AutostopSetting,
     NodesReport,
@@ -95,6 +95,8 @@ class WatchReport(Wire):
     ended: list[UnitEvent] = Field(default_factory=list)
     gone: list[int] = Field(default_factory=list)
     """Ranks whose nodes the cloud says are gone."""
+    stopped: list[int] = Field(default_factory=list)
+    """Ranks whose nodes the cloud says are stopped."""
 
 
 class JobSubmission(Wire):
@@ -211,6 +213,11 @@ class CloudCalls:
     @activity.defn
     async def delete_nodes(self, gang: GangRef) -> int:
         """Deletes by tag; deleting what is absent succeeds. Returns how many there were."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def describe_nodes(self, gang: GangRef) -> list[NodeStatus]:
+        """What the cloud says of the nodes, found by tag. Reads only."""
         raise NotImplementedError
 
     @activity.defn

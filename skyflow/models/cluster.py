@@ -16,7 +16,7 @@ from pydantic import Field
 
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError, NotSupportedError
 from skyflow.models.job import STOPPED_WITH_GANG, Gang, JobEnd, JobRecord, JobStatus, as_row
-from skyflow.models.node import Node, Offer
+from skyflow.models.node import Node, NodeStatus, Offer
 from skyflow.models.operation import (
     AbandonJob,
     Action,
@@ -35,6 +35,7 @@ from skyflow.models.operation import (
     NotifyLaunch,
     Operation,
     Place,
+    RanksLost,
     Release,
     Reservation,
     Reserve,
@@ -94,6 +95,10 @@ class ClusterState(Wire):
     """What the ledger does not have yet."""
     lost: list[int] = Field(default_factory=list)
     """Ranks whose nodes are gone, by what their cloud says."""
+    halted: list[int] = Field(default_factory=list)
+    """Ranks whose nodes are stopped, by what their cloud says, while others run: nobody here did that."""
+    unreachable_since: float | None = None
+    """Since when the cloud could not be asked. Says nothing about the nodes."""
     guarded: bool = False
     """Whether this life's AutostopWorkflow was started."""
 
@@ -101,7 +106,7 @@ class ClusterState(Wire):
 
     @property
     def status(self) -> ClusterStatus:
-        if not self.nodes or self.lost:
+        if not self.nodes or self.lost or self.halted:
             return ClusterStatus.INIT
         return ClusterStatus.STOPPED if self.stopped else ClusterStatus.UP
 
@@ -162,6 +167,8 @@ class ClusterState(Wire):
             "safety": bool(self.rule and self.rule.safety),
             "idle_since": self.idle_since,
             "lost": self.lost,
+            "halted": self.halted,
+            "unreachable_since": self.unreachable_since,
             "places": [place.model_dump() for place in self.places],
             "active_jobs": len(self.active_jobs()),
             "next_job": self.next_job,
@@ -216,7 +223,7 @@ class ClusterState(Wire):
             raise ClusterDoesNotExist(f"Cluster {self.name!r} has no reservation for this launch any more.")
         self.nodes = report.nodes
         self.offer = report.offer
-        self.stopped = False
+        self.stopped, self.halted = False, []
         self.made_by = self.made_by or report.workflow_id
         self.launched_at = self.launched_at or now
         self._count_up(now)
@@ -290,11 +297,38 @@ class ClusterState(Wire):
             self.rule, self.idle_since = IdleRule(minutes=0, safety=True), None
         return actions + self._settle(now)
 
-    def nodes_gone(self, ranks: list[int], now: float) -> list[Action]:
-        """The cloud says that these nodes are gone. What is left of the cluster can only be taken down."""
-        self.lost = sorted({*self.lost, *ranks})
+    def observe(self, found: list[NodeStatus], now: float) -> list[Action]:
+        """What the cloud says of the nodes: whatever was done to them behind our back."""
+        if not self.nodes or any(op.exclusive and op.granted for op in self.operations):
+            return []  # who changes them at this moment tells what became of them
+        seen = {status.node.id: status for status in found if status.state != "gone"}
+        self.nodes = [seen[node.id].node if node.id in seen else node for node in self.nodes]
+        stopped = [node.rank for node in self.nodes if node.id in seen and seen[node.id].state == "stopped"]
+        gone = [node.rank for node in self.nodes if node.id not in seen]
+        self.halted = []
+        self.stopped = self.stopped and len(stopped) == len(seen)
+        return self.nodes_away(gone, stopped, now)
+
+    def nodes_away(self, gone: list[int], stopped: list[int], now: float) -> list[Action]:
+        """The cloud says that these nodes are gone, and those are stopped. What was on them is lost.
+
+        Without a node that is gone, the cluster can only be taken down; without any node, it is.
+        """
+        if self.closing():
+            return []
+        self.lost = sorted({*self.lost, *gone})
+        away = {*self.lost, *stopped}
+        hit = {job.id: tuple(rank for rank in job.ranks if rank in away) for job in self.active_jobs()}
+        actions: list[Action] = [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
+        if len(away) == len(self.nodes) and stopped and not self.stopped:
+            self.halted = []
+            actions += self._stopped(now)
+        elif not self.stopped:
+            self.halted = sorted({*self.halted, *stopped})
+        if len(self.lost) == len(self.nodes):
+            self.rule, self.idle_since = IdleRule(minutes=0, safety=True), None
         self._count_up(now)
-        return self._give_up_pending(now)
+        return actions + self._give_up_pending(now) + self._settle(now)
 
     def set_autostop(self, setting: AutostopSetting, now: float) -> list[Action]:
         """Sets the user's idle rule. The last setting wins, and the clock starts anew.
@@ -367,7 +401,7 @@ class ClusterState(Wire):
         return actions
 
     def _is_exclusive(self, op: Operation) -> bool:
-        return op.kind in ("stop", "down") or not self.runs()
+        return op.kind in ("stop", "down") or not self.runs() or (bool(self.halted) and op.kind != "exec")
 
     def _kept_by(self, op: Operation) -> set[int | None]:
         """Jobs that are not in its way: all that wait go on waiting while nodes stop and start."""
@@ -378,7 +412,8 @@ class ClusterState(Wire):
         pending = self._pending()
         if not pending or self.offer is None or self.stopped or self.closing():
             return []
-        rooms = {node.rank: Room.of(self.offer) for node in self.nodes if node.rank not in self.lost}
+        away = {*self.lost, *self.halted}
+        rooms = {node.rank: Room.of(self.offer) for node in self.nodes if node.rank not in away}
         for job in self.active_jobs():
             for rank in job.ranks:
                 if rank in rooms:
@@ -419,6 +454,11 @@ class ClusterState(Wire):
             raise ClusterNotUpError(f"Cluster {self.name!r} is being {self.closing()}.")
         if request.kind == "exec" and self.stopped:
             raise ClusterNotUpError(f"Cluster {self.name!r} is stopped. Start it: skyflow start {self.name}")
+        if request.kind == "exec" and self.halted:
+            who = ", ".join(map(str, self.halted))
+            raise ClusterNotUpError(
+                f"Node(s) {who} of cluster {self.name!r} were stopped. Start them: skyflow start {self.name}"
+            )
         if request.kind in ("stop", "start", "down") and not self.nodes and not self.operations:
             raise ClusterDoesNotExist(f"Cluster {self.name!r} does not exist. See: skyflow status")
         if request.kind == "stop" and not self.nodes:
@@ -458,7 +498,7 @@ class ClusterState(Wire):
         self.jobs[op.job_id] = job.model_copy(update=update)
 
     def _stopped(self, now: float) -> list[Action]:
-        self.stopped, self.idle_since = True, None
+        self.stopped, self.halted, self.idle_since = True, [], None
         self._count_up(now)
         running = [job for job in self.active_jobs() if job.ranks]
         return [Busy(), *(AbandonJob(job.id, self.uid) for job in running)]
@@ -474,7 +514,8 @@ class ClusterState(Wire):
     def _count_up(self, now: float) -> None:
         """Begins and ends the intervals of the nodes: from here on the ledger has something to learn."""
         assert self.offer is not None
-        ups = {node.rank: node for node in self.nodes if self.runs() and node.rank not in self.lost}
+        away = {*self.lost, *self.halted}
+        ups = {node.rank: node for node in self.nodes if self.runs() and node.rank not in away}
         for rank in [rank for rank, since in self.up.items() if rank not in ups or ups[rank].id != since.node]:
             self.unbooked.append(self.up.pop(rank).model_copy(update={"ended": now}))
         for rank, node in ups.items():
@@ -495,6 +536,7 @@ class ClusterState(Wire):
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
         self.made_by, self.leftover, self.stopped = "", False, False
+        self.halted, self.unreachable_since = [], None
         self.guarded = False
         self.uid = next_uid
         return actions
@@ -514,7 +556,7 @@ class ClusterState(Wire):
             nodes=self.nodes if op.granted else [],
             offer=self.offer if op.granted else None,
             waiting_for=waiting,
-            stopped=self.stopped,
+            stopped=self.stopped or bool(self.halted),
             places=self.places,
             deployment=self.deployment,
             search_attributes=self.search_attributes,

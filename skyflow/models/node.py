@@ -57,12 +57,15 @@ class Node(Wire):
     """How often the node of this rank was replaced."""
 
 
+NodeState = Literal["running", "stopped", "gone"]
+"""`gone` is for ever; what is stopped may come back."""
+
+
 class NodeStatus(Wire):
     """What the cloud says of one node. It says nothing about whether the node can be reached."""
 
     node: Node
-    state: Literal["running", "stopped", "gone"]
-    """`gone` is for ever; what is stopped may come back."""
+    state: NodeState
 
 
 class GangRequest(Wire):

@@ -174,6 +174,14 @@ class AbandonJob:
 
 
 @dataclass(frozen=True)
+class RanksLost:
+    """These nodes of it are stopped or gone, with what ran there."""
+
+    job_id: int
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class NotifyLaunch:
     workflow_id: str
     end: JobEnd
@@ -229,6 +237,7 @@ Action = (
     | StartJob
     | CancelJob
     | AbandonJob
+    | RanksLost
     | NotifyLaunch
     | ArmIdle
     | Busy

@@ -50,7 +50,13 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
             ledger.book_intervals,
             ledger.close_intervals,
         ],
-        "cloud": [cloud.create_nodes, cloud.delete_nodes, cloud.stop_nodes, cloud.start_nodes],
+        "cloud": [
+            cloud.create_nodes,
+            cloud.delete_nodes,
+            cloud.describe_nodes,
+            cloud.stop_nodes,
+            cloud.start_nodes,
+        ],
         "sync": [sync.sync_workdir, sync.sync_file_mounts, node.list_ended, node.count_running],
         "watch": [watch.watch_nodes, watch.run_setup],
     }

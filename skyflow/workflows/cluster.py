@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.cluster import ClusterState
     from skyflow.models.job import LOST, STOPPED_WITH_GANG, JobEnd, JobRecord, JobRequest, JobStatus, RankEnd, run_unit
     from skyflow.models.name import autostop_workflow_id, job_workflow_id, operation_workflow_id
-    from skyflow.models.node import GangRef
+    from skyflow.models.node import GangRef, NodeStatus
     from skyflow.models.operation import (
         AbandonJob,
         Action,
@@ -50,6 +50,7 @@ with workflow.unsafe.imports_passed_through():
         NodesReport,
         NotifyLaunch,
         Operation,
+        RanksLost,
         Release,
         Reservation,
         Reserve,
@@ -79,6 +80,9 @@ LINGER = 10.0
 
 STOP_SECONDS = 120.0
 """How long the units of a job whose workflow is gone are tried to be stopped."""
+
+ASK_SECONDS = 30.0
+"""How long a cloud has to say how the nodes are."""
 
 DELETE_SECONDS = 900.0
 """How long one check tries to delete what a terminated launch made. The next one goes on with that."""
@@ -158,6 +162,9 @@ class ClusterWorkflow:
                 await signal(job_workflow_id(name, self.state.uid, job_id), "cancel")
             case AbandonJob(job_id, uid):
                 await signal(job_workflow_id(name, uid, job_id), "abandon")
+            case RanksLost(job_id, ranks):
+                ends = [RankEnd(rank=rank, code=LOST) for rank in ranks]
+                await signal(job_workflow_id(name, self.state.uid, job_id), "rank_ended", ends)
             case NotifyLaunch(workflow_id, end):
                 await signal(workflow_id, "job_ended", end)
             case ArmIdle(epoch, rule):
@@ -271,14 +278,13 @@ class ClusterWorkflow:
             return
 
     async def _take(self, report: WatchReport) -> None:
-        if report.gone:
-            self._do(self.state.nodes_gone(report.gone, self._now()))
         for job in self.state.active_jobs():
             ends = [RankEnd(rank=e.rank, code=e.code) for e in report.ended if e.unit == run_unit(job.id)]
-            ends += [RankEnd(rank=rank, code=LOST) for rank in report.gone if rank in job.ranks]
             if ends and job.ranks:
                 await signal(job_workflow_id(self.state.name, self.state.uid, job.id), "rank_ended", ends)
         self.state.cursors = report.cursors
+        if report.gone or report.stopped:
+            self._do(self.state.nodes_away(report.gone, report.stopped, self._now()))
 
     # The ledger
 
@@ -301,12 +307,43 @@ class ClusterWorkflow:
     # Nobody waits for ever
 
     async def _check(self) -> None:
-        """Looks after those that have not been heard from: a workflow that was terminated cannot report."""
+        """Looks after those that have not been heard from: a workflow that was terminated cannot report.
+
+        While nothing is in use, nobody watches the nodes: then the cloud is asked.
+        """
         try:
             await self._look_after_all()
+            if not self.state.is_active():
+                await self._look_at_nodes()
         except (SkyflowError, ActivityError) as error:
             workflow.logger.warning("the check failed, and is tried again: %s", error)
         self._do(self.state.overdue(self._now()))
+
+    async def _look_at_nodes(self) -> None:
+        state = self.state
+        life, found = state.uid, list[NodeStatus]()
+        try:
+            for place in state.places if state.nodes else []:
+                gang = GangRef(
+                    deployment=state.deployment, cluster=state.name, uid=life, cloud=place.cloud, host=place.host
+                )
+                found += await call(
+                    CloudCalls.describe_nodes,
+                    gang,
+                    f"how are the nodes in {place.cloud}?",
+                    kind="cloud",
+                    host=place.host,
+                    seconds=ASK_SECONDS,
+                )
+        except (SkyflowError, ActivityError) as error:
+            if is_being_cancelled():
+                raise
+            workflow.logger.warning("the cloud could not be asked: %s", error)
+            state.unreachable_since = state.unreachable_since or self._now()
+            return
+        state.unreachable_since = None
+        if life == state.uid:
+            self._do(state.observe(found, self._now()))
 
     async def _look_after_all(self) -> None:
         state = self.state
@@ -445,6 +482,13 @@ class ClusterWorkflow:
         self.updates += 1
         self._do(self.state.expect(expect))
         await workflow.wait_condition(lambda: self.state.guarded and not self.actions)
+
+    @workflow.update
+    async def refresh(self) -> dict[str, Any]:
+        """Asks the cloud how the nodes are; answers with what `status` says then."""
+        self.updates += 1
+        await self._look_at_nodes()
+        return self.state.view()
 
     @workflow.signal
     async def job_ended(self, end: JobEnd) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError
 from skyflow.models.cluster import ClusterState, ClusterStatus
 from skyflow.models.job import JobEnd, JobRecord, JobStatus
-from skyflow.models.node import Node, Offer
+from skyflow.models.node import Node, NodeStatus, Offer
 from skyflow.models.operation import (
     AbandonJob,
     Action,
@@ -309,7 +309,7 @@ def test_a_down_does_not_wait_for_the_job_of_a_launch_behind_it() -> None:
 def test_a_cluster_that_lost_a_node_can_only_be_taken_down() -> None:
     state = fresh()
     launch(state, "a", nodes=2)
-    assert state.nodes_gone([1], 2) == []
+    assert state.nodes_away([1], [], 2) == []
     assert state.status is ClusterStatus.INIT
     for kind in ("exec", "launch"):
         with pytest.raises(ClusterNotUpError, match=r"lost its node\(s\) 1\. .* skyflow down dev"):
@@ -390,7 +390,9 @@ def test_the_state_survives_continue_as_new() -> None:
     assert ClusterState.model_validate_json(state.model_dump_json()) == state
 
 
-EVENTS = "launch exec stop start down release discard nodes stopped deleted submit cancel started end gone".split()
+EVENTS = (
+    "launch exec stop start down release discard nodes stopped deleted submit cancel started end gone halted seen"
+).split()
 
 
 @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 3))))
@@ -457,7 +459,11 @@ def happen(state: ClusterState, event: str, name: str, step: int) -> list[Action
         case "end" if job is not None and job.status is JobStatus.RUNNING:
             return state.job_ended(JobEnd(job_id=job.id, status=JobStatus.SUCCEEDED), step)
         case "gone" if state.nodes:
-            return state.nodes_gone([0], step)
+            return state.nodes_away([0], [], step)
+        case "halted" if state.nodes:
+            return state.nodes_away([], [0], step)
+        case "seen" if state.nodes:
+            return state.observe([NodeStatus(node=node(0), state="running")], step)
     return []
 
 
@@ -511,6 +517,6 @@ def test_a_pending_job_is_kept_when_the_cluster_begins_a_new_history() -> None:
 
 def test_a_job_whose_turn_cannot_come_any_more_does_not_keep_what_is_left() -> None:
     state = queued(4, 4, nodes=1)
-    actions = state.nodes_gone([0], 9)
+    actions = state.nodes_away([0], [], 9)
     assert NotifyLaunch("x2", JobEnd(job_id=2, status=JobStatus.FAILED_DRIVER, reason=state.jobs[2].reason)) in actions
     assert state.jobs[2].reason == "The cluster has lost nodes that it would need."

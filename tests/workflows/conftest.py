@@ -18,6 +18,7 @@ from temporalio.worker import Worker
 from skyflow.activities.cluster import ClusterActivities, update
 from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import HeartbeatInterceptor
+from skyflow.errors import NodeUnreachableError
 from skyflow.models.calls import (
     ClosingCall,
     CloudCalls,
@@ -39,7 +40,7 @@ from skyflow.models.calls import (
 )
 from skyflow.models.job import RankEnd
 from skyflow.models.name import task_queue
-from skyflow.models.node import GangRef, GangRequest, Node, Offer
+from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, Offer
 from skyflow.models.operation import Expect, Place
 from skyflow.models.plan import Explanation, Plan, PlanRequest
 from skyflow.models.usage import UpInterval
@@ -69,6 +70,8 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
     """How many offers are told at once."""
     setup: Callable[[SetupRequest], None] = lambda request: None
     watched: bool = True
+    unknown: bool = False
+    """Whether the cloud does not answer."""
     ledger: dict[tuple[str, float], UpInterval] = field(default_factory=dict)
     stopped: set[str] = field(default_factory=set)
     """Tokens of the nodes that are."""
@@ -120,6 +123,18 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
         for token in mine:
             del self.nodes[token]
         return len(mine)
+
+    @activity.defn
+    async def describe_nodes(self, gang: GangRef) -> list[NodeStatus]:
+        self.calls.append("describe_nodes")
+        if self.unknown:
+            raise NodeUnreachableError("The cloud does not answer.")
+        mine = [token for token, made in self.nodes.items() if made.uid == gang.uid]
+        ranks = {token: rank for made in self.nodes.values() for rank in range(9) for token in [made.token(rank)]}
+        return [
+            NodeStatus(node=self.node(token, ranks[token]), state="stopped" if token in self.stopped else "running")
+            for token in mine
+        ]
 
     @activity.defn
     async def stop_nodes(self, gang: GangRef) -> int:
