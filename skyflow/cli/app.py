@@ -457,6 +457,7 @@ def _accident(what: str, help: str) -> None:
 
 
 _accident("preempt", "Take nodes away, as a cloud takes spot nodes.")
+_accident("stop", "Stop nodes behind skyflow's back, as one can in a cloud's console; their disks stay.")
 _accident("freeze", "Stop everything on nodes; the cloud says that they are well.")
 _accident("thaw", "Let frozen nodes go on.")
 _accident("cut", "Cut the network of nodes; their jobs go on.")

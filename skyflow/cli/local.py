@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from skyflow.cli import view
@@ -145,16 +145,15 @@ def clear(everything: bool) -> None:
 
 
 def accident(what: str, cluster: str, ranks: list[int]) -> None:
-    """`preempt`, `freeze`, `thaw`, `cut` or `restore` nodes of a cluster: these, or all of them."""
+    """`preempt`, `stop`, `freeze`, `thaw`, `cut` or `restore` nodes of a cluster: these, or all of them."""
     faults = Faults(Settings.load())
     chosen = faults.nodes(cluster, ranks)
-    if what == "preempt":
-        asyncio.run(faults.preempt(chosen))
-    else:
-        act: Callable[..., None] = getattr(faults, what)
-        act(chosen)
+    act: Callable[..., Coroutine[Any, Any, None] | None] = getattr(faults, what)
+    if (acting := act(chosen)) is not None:
+        asyncio.run(acting)
     done = {
         "preempt": "taken away",
+        "stop": "stopped",
         "freeze": "frozen",
         "thaw": "thawed",
         "cut": "cut off",

@@ -76,6 +76,8 @@ class Cloud(Protocol):
     async def describe_nodes(self, gang: GangRef) -> list[NodeStatus]:
         """What became of the nodes of a gang, found by tag. A node that is not in the answer is gone.
 
+        Starts nothing that was stopped.
+
         Raises:
             NodeUnreachableError: the cloud cannot be asked now. Says nothing about the nodes.
         """
@@ -89,5 +91,32 @@ class Cloud(Protocol):
 
         Raises:
             NodeUnreachableError: the cloud cannot be asked now; try again.
+        """
+        ...
+
+    async def stop_nodes(self, gang: GangRef) -> int:
+        """Stops the nodes of one life of a cluster, found by tag; their disks are kept. Stopping the stopped succeeds.
+
+        Returns:
+            How many there are, when nothing runs on them any more.
+
+        Raises:
+            NodeUnreachableError: the cloud cannot be asked now; try again.
+            NotSupportedError: the cloud cannot stop nodes (`Capabilities.stop`).
+        """
+        ...
+
+    async def start_nodes(self, gang: GangRef) -> list[Node]:
+        """Starts those nodes of one life of a cluster that are stopped, where they are; the others stay as they are.
+
+        Returns:
+            All of them in the order of their ranks, as `create_nodes` does. Their addresses may have changed. A node
+            that is not in the answer is gone.
+
+        Raises:
+            ProvisionError: there is no room for them now. Its scope is the zone, the only place where they can be. A
+                part of them may run then: the caller stops them, or tries again.
+            NodeUnreachableError: the cloud cannot be asked now; try again.
+            NotSupportedError: the cloud cannot stop nodes (`Capabilities.stop`).
         """
         ...

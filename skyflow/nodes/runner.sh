@@ -15,7 +15,7 @@
 #   claim    `PID TICKS BOOT TIME` of the process that runs it, or `cancelled`. Whoever links it first decides: this is
 #            the lock, and there is no moment in which it is held and its holder is not known.
 #   script   what is run     log   what that prints     cancel   `CODE GRACE`: it shall end
-#   end      `CODE SIZE TIME`. CODE is -1 if it was lost: the node rebooted, or the process vanished.
+#   end      `CODE SIZE TIME`. CODE is -1 if it was lost: the node went down with it, or the process vanished.
 # ~/.skyflow/jobs/UID/events has one line for each start and end, written at once:
 #   1 start ID TIME          1 end ID CODE SIZE TIME          (1: the version of the line's form)
 # SKYFLOW_BOOT_ID in the environment stands for the kernel's boot id (for tests).
@@ -137,7 +137,9 @@ run() { # SCRIPT: the process that a unit lives in, leader of a session
     event "start $id $time"
     echo started
     exec </dev/null >/dev/null 2>&1
-    trap : HUP INT TERM # handled rather than ignored: what is ignored here is ignored by the unit too
+    trap : HUP INT # handled rather than ignored: what is ignored here is ignored by the unit too
+    down=
+    trap down=yes TERM # the node goes down; who cancels leaves a note in `cancel` first
     if [ ! -e "$dir/cancel" ]; then
         # A session of its own, because `kill 0` in a script must not reach this process.
         (
@@ -147,6 +149,7 @@ run() { # SCRIPT: the process that a unit lives in, leader of a session
             own_session bash "$dir/script" >>"$dir/log" 2>&1
         )
         code=$?
+        [ -z "$down" ] || code=-1 # it did not end, the node ended it
     fi
     if [ -e "$dir/cancel" ]; then
         read -r code grace <"$dir/cancel"

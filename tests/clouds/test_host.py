@@ -166,6 +166,10 @@ async def test_nodes_of_another_host_are_not_said_to_be_gone(lab: LocalLab) -> N
         await lab.cloud.describe_nodes(gang)
     with pytest.raises(NodeUnreachableError):
         await lab.cloud.delete_nodes(gang)
+    with pytest.raises(NodeUnreachableError):
+        await lab.cloud.stop_nodes(gang)
+    with pytest.raises(NodeUnreachableError):
+        await lab.cloud.start_nodes(gang)
     offer = lab.offers()[0].model_copy(update={"host": "elsewhere-12345678"})
     with pytest.raises(ProvisionError) as refused:
         await lab.cloud.create_nodes(lab.request(offer=offer))

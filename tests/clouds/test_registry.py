@@ -108,6 +108,6 @@ async def test_clouds_of_which_only_the_prices_are_known_say_so(settings: Settin
     access = await clouds.access(settings)
     assert sorted(access) == ["aws", "gcp", "local"]
     assert not access["aws"].enabled and "cannot make nodes there yet" in access["aws"].reason
-    assert access["local"].capabilities == ("spot", "ports")
+    assert access["local"].capabilities == ("spot", "stop", "ports")
     enabled = await clouds.enabled(settings)
     assert [catalog.cloud for catalog in clouds.other_catalogs(settings, enabled)] == ["aws", "gcp"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -164,6 +165,24 @@ async def test_a_reboot_is_found_and_told_once(conn: Connection, server: SshServ
     assert {(state["1"].state, state["1"].code, state["1"].size) for state in states} == {("lost", LOST, 5)}
     assert await runner.wait(conn, UID, "1") == UnitEnd(LOST, 5)
     assert await start(conn, "1", "true") == "exists"
+    assert len(ends(server)) == 1
+
+
+@pytest.mark.parametrize("script", ["sleep 60", "trap 'echo saved; exit 0' TERM; while :; do sleep 0.01; done"])
+async def test_what_a_node_that_goes_down_takes_with_it_is_lost(
+    conn: Connection, server: SshServer, script: str
+) -> None:
+    """A machine that is switched off asks all processes at once; what the unit says then is not its exit code."""
+    gate = Gate(server.home / "gate")
+    await start(conn, "1", f"echo up >~/gate; {script}")
+    await gate.passed()
+    unit = next(pid for pid in server.processes("jobs") if pid != supervisor(server, "1"))
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
+        for pid in [supervisor(server, "1"), *server.processes("sleep"), unit]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+    assert (await runner.wait(conn, UID, "1")).code == LOST
+    assert (await runner.show(conn, UID))["1"].state == "lost"
     assert len(ends(server)) == 1
 
 

@@ -19,6 +19,7 @@ from skyflow.settings import Settings, user_name
 
 LIST_SECONDS = 30.0
 CREATE_SECONDS = 60.0
+STOP_SECONDS = 60.0
 DELETE_SECONDS = 600.0
 """Homes may be large."""
 
@@ -34,7 +35,7 @@ class LocalCloud:
     """The nodes of one host and one folder. Safe to make anew for every call."""
 
     name: ClassVar[str] = "local"
-    capabilities: ClassVar[Capabilities] = Capabilities(spot=True, stop=False, ports=True, host_bound=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(spot=True, stop=True, ports=True, host_bound=True)
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -92,13 +93,35 @@ class LocalCloud:
 
     async def describe_nodes(self, gang: GangRef) -> list[NodeStatus]:
         """See Cloud. A node whose server has died is started again first: its disk and its jobs are still there."""
-        answer = await self._ask({"op": "list", "match": self._tags(gang)}, LIST_SECONDS)
-        return [NodeStatus(node=_node(node["record"]), state=node["state"]) for node in answer["nodes"]]
+        return [NodeStatus(node=_node(node["record"]), state=node["state"]) for node in await self._list(gang)]
 
     async def delete_nodes(self, gang: GangRef) -> int:
         """See Cloud. Returns when all processes of the nodes are gone, and their folders."""
         answer = await self._ask({"op": "delete", "match": self._tags(gang)}, DELETE_SECONDS)
         return int(answer["count"])
+
+    async def stop_nodes(self, gang: GangRef) -> int:
+        """See Cloud. What runs there is asked to end, and killed after a short grace; `tmp/` is emptied."""
+        answer = await self._ask({"op": "stop", "match": self._tags(gang)}, STOP_SECONDS)
+        return int(answer["count"])
+
+    async def start_nodes(self, gang: GangRef) -> list[Node]:
+        """See Cloud. Addresses and host keys stay. A shortage refuses all of them, and leaves all as they are."""
+        lab = LabConfig.load(self._folder.config)
+        records = [NodeRecord.from_json(node["record"]) for node in await self._list(gang)]
+        delays = {record.id: lab.delay(record) for record in records}
+        nodes = [
+            {"id": record.id, "limits": [asdict(limit) for limit in lab.limits(record)], "delay": delays[record.id]}
+            for record in sorted(records, key=lambda record: (record.rank, record.generation))
+        ]
+        answer = await self._ask({"op": "start", "nodes": nodes}, CREATE_SECONDS + max(delays.values(), default=0))
+        if refused := answer.get("refused"):
+            raise ProvisionError(refused["message"], scope="zone", code=refused["code"])
+        return [_node(record) for record in answer["nodes"]]
+
+    async def _list(self, gang: GangRef) -> list[dict[str, Any]]:
+        answer = await self._ask({"op": "list", "match": self._tags(gang)}, LIST_SECONDS)
+        return list(answer["nodes"])
 
     async def _ask(self, question: dict[str, Any], timeout: float) -> dict[str, Any]:
         answer = await ask(self._settings, question, timeout=timeout)

@@ -1,7 +1,8 @@
-"""Accidents of local nodes, on purpose: taken away, frozen, cut off. For trying what skyflow does about them."""
+"""Accidents of local nodes, on purpose: taken away, stopped, frozen, cut off. To try what skyflow does about them."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Sequence
@@ -10,10 +11,11 @@ from contextlib import suppress
 from skyflow.clouds.local.folder import Folder, NodeRecord, holder
 from skyflow.clouds.local.host_client import ask
 from skyflow.clouds.local.process import marked
-from skyflow.errors import ClusterDoesNotExist, UsageError
+from skyflow.errors import ClusterDoesNotExist, NodeUnreachableError, UsageError
 from skyflow.settings import Settings
 
 DELETE_SECONDS = 60.0
+STOP_SECONDS = 60.0
 
 
 class Faults:
@@ -43,6 +45,13 @@ class Faults:
         for node in nodes:
             await ask(self._settings, {"op": "delete", "match": {"id": node.id}}, timeout=DELETE_SECONDS)
 
+    async def stop(self, nodes: Sequence[NodeRecord]) -> None:
+        """Somebody stops them in the cloud's console: nothing on them runs any more, and their disks stay."""
+        questions = [{"op": "stop", "match": {"id": node.id}} for node in nodes]
+        for answer in await asyncio.gather(*(ask(self._settings, one, timeout=STOP_SECONDS) for one in questions)):
+            if "failed" in answer:
+                raise NodeUnreachableError(f"A node could not be stopped: {answer['failed']}")
+
     def freeze(self, nodes: Sequence[NodeRecord]) -> None:
         """Nothing on them runs any more, and they answer to nobody; the cloud says that they are well."""
         self._signal(nodes, signal.SIGSTOP, jobs=True)
@@ -60,10 +69,13 @@ class Faults:
         self._signal(nodes, signal.SIGCONT, jobs=False)
 
     def state(self, node: NodeRecord) -> str:
-        """`running`, `silent` (frozen or cut off), or `stopped` (its server is started again when somebody asks)."""
-        server = holder(self._folder.node(node.id).lock)
-        if not server:
+        """`running`, `silent` (frozen or cut off), `stopped`, or `dead` (its server is started again if asked for)."""
+        folder = self._folder.node(node.id)
+        if folder.stopped.exists():
             return "stopped"
+        server = holder(folder.lock)
+        if not server:
+            return "dead"
         return "silent" if _is_stopped(server) else "running"
 
     def _signal(self, nodes: Sequence[NodeRecord], number: signal.Signals, *, jobs: bool) -> None:

@@ -2,6 +2,7 @@
 
 host-id  host.lock  host.starting  host.log  host.sock (or host.socket-path)  config.yaml  stockouts.json
 nodes/<id>/           node.json  host_key  lock  node.log  home/  tmp/
+                      stopped  stop.lock  boot-id (if it was ever stopped)
 nodes/.new-<id>/      a node that is being made
 nodes/.deleted-<id>/  a node that is being deleted
 """
@@ -92,6 +93,20 @@ class NodeFolder:
         return self.path / "host_key"
 
     @property
+    def stopped(self) -> Path:
+        """There while the node is stopped. Holds the boot id of its next start, whose name it takes then."""
+        return self.path / "stopped"
+
+    @property
+    def stop_lock(self) -> Path:
+        """Held while the processes of the stopped node are being ended, and while it is being started."""
+        return self.path / "stop.lock"
+
+    @property
+    def boot_file(self) -> Path:
+        return self.path / "boot-id"
+
+    @property
     def record_file(self) -> Path:
         return self.path / "node.json"
 
@@ -107,6 +122,23 @@ class NodeFolder:
 
     def write(self, record: NodeRecord) -> None:
         write_atomically(self.record_file, json.dumps(asdict(record), indent=1))
+
+    def mark_stopped(self) -> None:
+        """From now on the node is stopped, whatever still runs there. Raises OSError."""
+        if not self.stopped.exists():
+            write_atomically(self.stopped, uuid.uuid4().hex)
+
+    def mark_started(self) -> None:
+        """From now on the node is not stopped any more, and has another boot id. Raises OSError."""
+        with suppress(FileNotFoundError):
+            self.stopped.rename(self.boot_file)
+
+    def boot_id(self) -> str | None:
+        """Differs between any two starts after a stop; None if it was never stopped."""
+        try:
+            return self.boot_file.read_text()
+        except FileNotFoundError:
+            return None
 
 
 @dataclass(frozen=True)

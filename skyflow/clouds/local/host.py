@@ -26,8 +26,18 @@ from typing import Any
 from skyflow import __version__
 from skyflow.clouds.local import node, server
 from skyflow.clouds.local.admission import Limit, Refusal, refusal
-from skyflow.clouds.local.folder import DELETED, NEW, Folder, NodeRecord, NodeSpec, hold, sign, write_atomically
-from skyflow.clouds.local.process import erase, remove
+from skyflow.clouds.local.folder import (
+    DELETED,
+    NEW,
+    Folder,
+    NodeFolder,
+    NodeRecord,
+    NodeSpec,
+    hold,
+    sign,
+    write_atomically,
+)
+from skyflow.clouds.local.process import erase, halt, remove
 
 IDLE_SECONDS = 600.0
 """A host that has no nodes and nothing to do for this long ends."""
@@ -59,9 +69,12 @@ class Host:
     """Serves requests: one JSON object a line, one answer each.
 
     `create` {nodes: [NodeSpec], limits: [Limit], delay} → {nodes: [NodeRecord]} or {refused: {message, scope, code}};
-    `list` {match} → {nodes: [{record, state}]}; `delete` {match} → {count} when all of it is gone; `ping` → {}.
+    `list` {match} → {nodes: [{record, state}]}; `delete` {match} → {count} when all of it is gone;
+    `stop` {match} → {count} when nothing runs there any more; `ping` → {};
+    `start` {nodes: [{id, limits: [Limit], delay}]} → as `create`. Refused is all of it or nothing.
 
-    Pieces of work are named `start <node>` and `delete <node>`, and done once however many wait for them.
+    Pieces of work are named `start <node>`, `stop <node>` and `delete <node>`, and done once however many wait for
+    them. A start that was asked for waits until the stop is through. The last request wins.
     """
 
     def __init__(self, folder: Folder, lock: int) -> None:
@@ -135,6 +148,10 @@ class Host:
                 self._list(peer, request["match"])
             case "delete":
                 self._delete(peer, request["match"])
+            case "stop":
+                self._stop(peer, request["match"])
+            case "start":
+                self._boot(peer, request["nodes"])
             case "ping":
                 self._answer(peer, {})
 
@@ -145,12 +162,30 @@ class Host:
             folder = self._folder.node(spec.id)
             record = folder.read()
             if record is None:
-                if refused := self._refusal(spec, limits):
+                if refused := self._refusal(spec, limits, self._in_use()):
                     self._answer(peer, {"refused": asdict(refused)})
                     return
                 record = node.make(self._folder, spec)
                 self._due[f"start {spec.id}"] = time.monotonic() + request["delay"]
             records.append(record)
+        self._give(peer, records)
+
+    def _boot(self, peer: _Peer, wanted: list[dict[str, Any]]) -> None:
+        found = [(record, one) for one in wanted if (record := self._folder.node(one["id"]).read())]
+        stopped = [(record, one) for record, one in found if self._is_off(record.id)]
+        in_use = self._in_use()
+        for record, one in stopped:
+            if refused := self._refusal(record, [Limit(**limit) for limit in one["limits"]], in_use):
+                self._answer(peer, {"refused": asdict(refused)})
+                return
+            in_use.append(record)
+        for record, one in stopped:
+            self._due[f"start {record.id}"] = time.monotonic() + one["delay"]
+            self._halt(record.id)  # a stop that was left half done is not forgotten
+        self._give(peer, [record for record, _ in found])
+
+    def _give(self, peer: _Peer, records: list[NodeRecord]) -> None:
+        """Answers with the nodes when they run."""
 
         def answer(failed: dict[str, str]) -> None:
             if failed:
@@ -178,24 +213,43 @@ class Host:
         found = list(_matching(self._folder.records(), match))
         for record in found:
             self._folder.node(record.id).path.rename(self._folder.deleted(record.id).path)
-            if self._due.pop(f"start {record.id}", None) is not None:
-                self._done(f"start {record.id}", "The node was deleted while it was being made.")
+            self._give_up_start(record.id, "The node was deleted while it was being made.")
         doomed = [record.id for record in _matching(self._folder.deletions(), match)]
         for node_id in doomed:
             self._erase(node_id)
+        self._count(peer, {f"delete {node_id}" for node_id in doomed}, len(found))
+
+    def _stop(self, peer: _Peer, match: dict[str, Any]) -> None:
+        found = list(_matching(self._folder.records(), match))
+        for record in found:
+            self._folder.node(record.id).mark_stopped()
+            self._give_up_start(record.id, "The node was stopped while it was being started.")
+            self._halt(record.id)
+        self._count(peer, {f"stop {record.id}" for record in found}, len(found))
+
+    def _count(self, peer: _Peer, work: set[str], count: int) -> None:
+        """Answers how many it were when the work is done."""
 
         def answer(failed: dict[str, str]) -> None:
-            self._answer(peer, {"failed": "; ".join(failed.values())} if failed else {"count": len(found)})
+            self._answer(peer, {"failed": "; ".join(failed.values())} if failed else {"count": count})
 
-        self._when_done({f"delete {node_id}" for node_id in doomed}, {}, answer)
+        self._when_done(work, {}, answer)
 
-    def _refusal(self, spec: NodeSpec, limits: list[Limit]) -> Refusal | None:
+    def _is_off(self, node_id: str) -> bool:
+        """Whether it is stopped and nobody has asked for its start."""
+        return self._folder.node(node_id).stopped.exists() and f"start {node_id}" not in self._due
+
+    def _in_use(self) -> list[NodeSpec]:
+        """The nodes that count: what is stopped takes no room."""
+        return [record for record in self._folder.records() if not self._is_off(record.id)]
+
+    def _refusal(self, spec: NodeSpec, limits: list[Limit], in_use: list[NodeSpec]) -> Refusal | None:
         if self._folder.deleted(spec.id).path.exists():
             return Refusal(f"Node {spec.id} is still being deleted.", "retry", "BeingDeleted")
         struck: dict[str, int] = {}
         if self._folder.stockouts.exists():
             struck = json.loads(self._folder.stockouts.read_bytes())
-        refused = refusal(spec, limits, self._folder.records(), struck)
+        refused = refusal(spec, limits, in_use, struck)
         if refused and refused.struck:
             struck[refused.struck] = struck.get(refused.struck, 0) + 1
             write_atomically(self._folder.stockouts, json.dumps(struck))
@@ -210,19 +264,24 @@ class Host:
     # Nodes
 
     def _ensure(self, records: Iterable[NodeRecord], finish: Callable[[dict[str, str]], None]) -> None:
-        """Starts those of the nodes that do not run, then calls `finish`."""
+        """Starts those of the nodes that do not run and are not stopped, then calls `finish`.
+
+        A stop that is under way is waited for: what is said to be stopped runs no more.
+        """
         failed = {}
         names = set()
         for record in records:
             name = f"start {record.id}"
-            names.add(name)
+            names |= {name, f"stop {record.id}"}
             if name not in self._running and name not in self._due and (problem := self._start(record)):
                 failed[name] = problem
         self._when_done(names, failed, finish)
 
-    def _start(self, record: NodeRecord) -> str:
-        """Starts a node's server unless it runs. Returns what is in the way."""
+    def _start(self, record: NodeRecord, *, boot: bool = False) -> str:
+        """Starts a node's server unless it runs; a stopped node's only to `boot` it. Returns what is in the way."""
         folder = self._folder.node(record.id)
+        if folder.stopped.exists() and not boot:
+            return f"Node {record.id} is stopped."
         lock = hold(folder.lock)
         if lock is None:
             return ""
@@ -233,6 +292,8 @@ class Host:
         # The lock and the listener are in place before the fork: at no moment does the node seem dead or refuse anyone.
         try:
             with node.listen(record.address, record.port) as listener:
+                if boot and not self._mark_started(folder):
+                    return f"Node {record.id} is still being stopped."
                 self._fork(f"start {record.id}", work)
         except OSError as error:
             return f"Node {record.id} cannot be started on {record.address}:{record.port}: {error.strerror}."
@@ -240,14 +301,45 @@ class Host:
             os.close(lock)
         return ""
 
+    def _mark_started(self, folder: NodeFolder) -> bool:
+        """Takes the mark of a stop away; not while a process of an earlier host may still be ending what runs there."""
+        lock = hold(folder.stop_lock)
+        if lock is None:
+            return False
+        folder.mark_started()
+        os.close(lock)  # before the fork, which would keep it
+        return True
+
     def _start_due(self) -> None:
         now = time.monotonic()
-        for name in [name for name, due in self._due.items() if due <= now]:
+        for name, due in list(self._due.items()):
+            if due > now or self._waits_for_stop(name):
+                continue
             del self._due[name]
             record = self._folder.node(name.removeprefix("start ")).read()
-            problem = self._start(record) if record else "The node was deleted while it was being made."
-            if problem:
+            problem = self._start(record, boot=True) if record else "The node was deleted while it was being made."
+            if problem or name not in self._running:
                 self._done(name, problem)
+
+    def _waits_for_stop(self, start: str) -> bool:
+        return start.replace("start", "stop", 1) in self._running
+
+    def _give_up_start(self, node_id: str, why: str) -> None:
+        """A start that has not begun yet does not happen."""
+        name = f"start {node_id}"
+        if self._due.pop(name, None) is not None:
+            self._done(name, why)
+
+    def _halt(self, node_id: str) -> None:
+        name = f"stop {node_id}"
+        if name in self._running:
+            return
+
+        def work(ready: Callable[[], None]) -> None:
+            halt(self._folder.node(node_id), node_id)
+            ready()
+
+        self._fork(name, work)
 
     def _erase(self, node_id: str) -> None:
         name = f"delete {node_id}"
@@ -266,6 +358,9 @@ class Host:
             remove(path)
         for path in self._folder.nodes.glob(f"{DELETED}*"):
             self._erase(path.name.removeprefix(DELETED))
+        for record in self._folder.records():
+            if self._folder.node(record.id).stopped.exists():
+                self._halt(record.id)
 
     # Work
 
@@ -295,8 +390,10 @@ class Host:
         message = os.read(pipe, 4096)
         os.close(pipe)
         self._running.discard(name)
-        problem = message.decode() or f"The process that should {name} was killed."
-        self._done(name, "" if message == READY else problem)
+        problem = "" if message == READY else message.decode() or f"The process that should {name} was killed."
+        if problem and name.startswith("stop "):
+            self._give_up_start(name.removeprefix("stop "), problem)
+        self._done(name, problem)
 
     def _done(self, name: str, problem: str) -> None:
         for wait in list(self._waiting):
@@ -317,7 +414,8 @@ class Host:
             wait.finish(wait.failed)
 
     def _patience(self) -> float:
-        return max(0.0, min([LOOK_SECONDS, *(due - time.monotonic() for due in self._due.values())]))
+        due = [due - time.monotonic() for name, due in self._due.items() if not self._waits_for_stop(name)]
+        return max(0.0, min([LOOK_SECONDS, *due]))
 
     def _is_idle(self, path: Path) -> bool:
         if not path.exists():

@@ -13,7 +13,7 @@ from skyflow import catalog
 from skyflow.catalog import table
 from skyflow.catalog.table import Listing
 from skyflow.clouds.local.admission import Limit
-from skyflow.clouds.local.folder import write_atomically
+from skyflow.clouds.local.folder import NodeSpec, write_atomically
 from skyflow.errors import Scope, UsageError
 from skyflow.models import accelerator
 from skyflow.models.node import Offer
@@ -68,7 +68,7 @@ class Rule(_Part):
         """The fields that are given."""
         return {name: getattr(self, name) for name in Rule.model_fields if getattr(self, name) is not None}
 
-    def covers(self, offer: Offer) -> bool:
+    def covers(self, offer: Offer | NodeSpec) -> bool:
         return all(getattr(offer, name) == value for name, value in self.match().items())
 
 
@@ -172,8 +172,8 @@ class LabConfig(_Part):
                     what = field.replace("_", " ")
                     raise UsageError(f"There is no {what} {name!r}; there are: {', '.join(names)}.")
 
-    def limits(self, offer: Offer) -> list[Limit]:
-        """What may refuse a node of this offer, in the order in which it is asked."""
+    def limits(self, offer: Offer | NodeSpec) -> list[Limit]:
+        """What may refuse a node of this offer, or the start of this node, in the order in which it is asked."""
         quotas = [
             Limit("quota", "", "region", quota.nodes, {"region": quota.region})
             for quota in self.quotas
@@ -184,8 +184,8 @@ class LabConfig(_Part):
         ]
         return [rule.limit() for rule in self.stockouts if rule.covers(offer)] + quotas + capacities
 
-    def delay(self, offer: Offer) -> float:
-        """How long a node of this offer takes to start, in seconds."""
+    def delay(self, offer: Offer | NodeSpec) -> float:
+        """How long a node of this offer, or this node, takes to start, in seconds."""
         return max([rule.seconds for rule in self.slow_starts if rule.covers(offer)], default=0)
 
 

@@ -17,6 +17,9 @@ from skyflow.clouds.local import command
 from skyflow.clouds.local.folder import NodeFolder, NodeRecord, sign
 from skyflow.clouds.local.process import MARKER
 
+BOOT_ID = "SKYFLOW_BOOT_ID"
+"""Environment variable that stands for the kernel's boot id (see skyflow/nodes/runner.sh)."""
+
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 WINDOW, PACKET = 8 << 20, 128 << 10
@@ -41,7 +44,12 @@ def run(record: NodeRecord, folder: NodeFolder, listener: socket.socket, lock: i
 
 
 def environment(record: NodeRecord, folder: NodeFolder) -> dict[str, str]:
-    """The environment of every command: that of a fresh machine, nothing of the worker's."""
+    """The environment of every command: that of a fresh machine, nothing of the worker's.
+
+    A node that was stopped has a boot id of its own, or it would not seem rebooted to what ran there before. The
+    machine's is part of it: when that reboots, every node has.
+    """
+    boot = folder.boot_id()
     return {
         "HOME": str(folder.home),
         "USER": record.user,
@@ -51,6 +59,7 @@ def environment(record: NodeRecord, folder: NodeFolder) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "TMPDIR": str(folder.tmp),
         MARKER: record.id,
+        **({BOOT_ID: f"{_machine_boot_id()}/{boot}"} if boot else {}),
     }
 
 
@@ -92,6 +101,13 @@ async def _serve(record: NodeRecord, folder: NodeFolder, listener: socket.socket
     ready()
     await stop.wait()
     reaper.kill_all()
+
+
+def _machine_boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except FileNotFoundError:
+        return "unknown"
 
 
 def _redirect(log: Path) -> None:
