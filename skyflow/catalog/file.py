@@ -16,6 +16,9 @@ _KIND = ("accelerator", "count", "accelerator_memory", "hosts", "max_cpus", "max
 _LEFT_OUT = {"arch": "x86_64", "accelerator": None, "accelerator_count": 0, "accelerator_memory": None}
 """What a node has if its entry does not say."""
 
+_LACKS = {"aws": frozenset({"STOP_SPOT"})}
+"""Names of the `CloudFeature`s that a cloud does not have."""
+
 
 class NewerFormatError(ValueError):
     """The file was written by a newer skyflow."""
@@ -51,6 +54,7 @@ def read(text: str | bytes) -> Catalog:
             attachments=tuple(attachments),
             source=data["source"],
             notes=tuple(data["notes"]),
+            lacks=_LACKS.get(data["cloud"], frozenset()),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None

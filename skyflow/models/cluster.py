@@ -299,7 +299,7 @@ class ClusterState(Wire):
 
     def observe(self, found: list[NodeStatus], now: float) -> list[Action]:
         """What the cloud says of the nodes: whatever was done to them behind our back."""
-        if not self.nodes or any(op.exclusive and op.granted for op in self.operations):
+        if not self.nodes or self.closing() or any(op.exclusive and op.granted for op in self.operations):
             return []  # who changes them at this moment tells what became of them
         seen = {status.node.id: status for status in found if status.state != "gone"}
         self.nodes = [seen[node.id].node if node.id in seen else node for node in self.nodes]

@@ -40,7 +40,7 @@ class Candidate(NamedTuple):
 
     @property
     def can_stop(self) -> bool:
-        """A slice of several TPU hosts cannot be stopped, and spot nodes not on every cloud (PARITY C04)."""
+        """Whether its nodes can be stopped: those that are spot not on every cloud (PARITY C04)."""
         needed = {"STOP", "STOP_SPOT"} if self.use_spot else {"STOP"}
         return not needed & self.catalog.lacks
 

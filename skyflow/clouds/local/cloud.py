@@ -23,11 +23,8 @@ STOP_SECONDS = 60.0
 DELETE_SECONDS = 600.0
 """Homes may be large."""
 
-LACKS = frozenset(
-    feature.name
-    for feature in CloudFeature
-    if feature not in (CloudFeature.MULTI_NODE, CloudFeature.SPOT_INSTANCE, CloudFeature.OPEN_PORTS)
-)
+CAN = {"MULTI_NODE", "SPOT_INSTANCE", "OPEN_PORTS", "STOP", "STOP_SPOT"}
+LACKS = frozenset(feature.name for feature in CloudFeature) - CAN
 """Nodes are processes of this machine: its disk, its network, its system."""
 
 
