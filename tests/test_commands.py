@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 import skyflow
 from skyflow.cli.app import app
-from skyflow.cli.options import LATER, TaskOptions
+from skyflow.cli.options import TaskOptions
 from skyflow.cli.task import make_dag, make_task
-from skyflow.errors import InvalidTaskError, NotSupportedError, UsageError
+from skyflow.errors import InvalidClusterNameError, InvalidTaskError, NotSupportedError, UsageError
+
+LONG = {"--clone": "--clone-disk-from", "-w": "--workspace"}
 
 
 def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -31,12 +33,14 @@ def test_every_command_has_a_help_text(words: tuple[str, ...]) -> None:
         assert "Usage: " in done.output
 
 
-@pytest.mark.parametrize("flag", list(LATER))
+@pytest.mark.parametrize(
+    "flag", ["--wait-for", "--clone-disk-from", "--clone", "--fast", "--resize", "--priority", "--workspace", "-w"]
+)
 def test_flags_of_later_versions_are_refused_with_a_sentence(flag: str) -> None:
     value = [] if flag in ("--fast", "--resize") else ["5"]
     done = CliRunner().invoke(app, ["launch", flag, *value, "true"])
     assert isinstance(done.exception, NotSupportedError)
-    assert str(done.exception).startswith(f"{flag}: ")
+    assert str(done.exception).startswith(f"{LONG.get(flag, flag)}: ")
 
 
 def make(*words: str, **options: Any) -> Any:
@@ -137,6 +141,22 @@ def test_secrets_of_flags_are_filled_in_where_variables_are(tmp_path: Path) -> N
     task = make(str(path), secret=["T=hush"])
     assert task.workdir == f"{tmp_path}/hush"
     assert task.to_yaml_config()["workdir"] == f"{tmp_path}/$T"
+
+
+def test_the_command_line_refuses_before_it_starts_anything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("skyflow.cli.launch.run", lambda body, config: pytest.fail("connected"))
+    path = tmp_path / "task.yaml"
+    path.write_text("run: x\nresources: {job_recovery: FAILOVER}")
+    for words, error in (
+        (["launch", "-c", "a b", "true"], InvalidClusterNameError),
+        (["launch", "-c", "a b", "--dryrun", "true"], InvalidClusterNameError),
+        (["exec", "a b", "true"], InvalidClusterNameError),
+        (["launch", str(path)], InvalidTaskError),
+        (["exec", "c", str(path)], InvalidTaskError),
+        (["launch", "--workdir", str(tmp_path / "absent"), "true"], InvalidTaskError),
+        (["launch", "-i", "5", "true"], NotSupportedError),
+    ):
+        assert isinstance(CliRunner().invoke(app, words).exception, error), words
 
 
 def test_the_synchronous_api_refuses_before_it_starts_anything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,32 +11,63 @@ import skyflow
 def test_exported_names() -> None:
     assert skyflow.__all__ == [
         "AWS",
+        "DO",
         "GCP",
+        "IBM",
+        "OCI",
+        "SCP",
+        "SSH",
+        "Azure",
         "Client",
         "ClusterHandle",
+        "ClusterStatus",
+        "Cudo",
         "Dag",
+        "DagExecution",
+        "Fluidstack",
+        "Hyperbolic",
+        "JobStatus",
+        "K8s",
+        "Kubernetes",
+        "Lambda",
         "Launch",
         "Local",
+        "Mithril",
+        "Nebius",
         "OptimizeTarget",
+        "Paperspace",
+        "PrimeIntellect",
         "Resources",
+        "RunPod",
+        "Seeweb",
+        "Shadeform",
+        "Slurm",
         "Stage",
+        "StatusRefreshMode",
         "Storage",
         "StorageMode",
         "StoreType",
         "Task",
+        "Vast",
+        "Verda",
+        "Vsphere",
+        "Yotta",
         "cancel",
         "clouds",
         "down",
         "exceptions",
         "exec",
+        "get",
+        "job_status",
         "launch",
         "optimize",
         "queue",
         "status",
+        "stream_and_get",
         "tail_logs",
     ]
     for name in skyflow.__all__:
-        assert getattr(skyflow, name).__name__.removeprefix("skyflow.") == name
+        assert getattr(skyflow, name).__name__.removeprefix("skyflow.") == {"K8s": "Kubernetes"}.get(name, name)
         assert name in dir(skyflow)
 
 
@@ -55,6 +86,7 @@ def test_import_skyflow_loads_nothing_heavy() -> None:
     program = """
 import sys, skyflow
 skyflow.Task(run="x"), skyflow.Resources(cpus=2), skyflow.launch, skyflow.Client
+skyflow.Azure(), skyflow.ClusterStatus, skyflow.JobStatus, hasattr(skyflow, "start")
 heavy = ("temporalio", "pydantic", "asyncssh", "obstore", "pulp", "boto3", "rich", "typer", "yaml")
 print([name for name in heavy if name in sys.modules])
 """

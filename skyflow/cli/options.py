@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from skyflow.errors import NotSupportedError
+from skyflow.later import not_yet
 
 Text = str | None
 TASK, RESOURCES = "What is run", "What it runs on"
@@ -70,23 +70,12 @@ class TaskOptions:
         return {name: None if str(value).lower() == "none" else value for name, value in given.items()}
 
 
-LATER = {
-    "--wait-for": "an idle rule that minds more than jobs",
-    "--clone-disk-from": "a copy of another cluster's disk",
-    "--fast": "a launch that skips setup where nothing changed",
-    "--resize": "a cluster that changes its number of nodes (take it down, and launch it again)",
-    "--priority": "a priority of jobs",
-    "--workspace": "workspaces",
-}
-"""Flags of SkyPilot that this version knows by name only."""
-
-
 def later(*names: str) -> Any:
     """A flag that is refused with a sentence, because silently ignoring it would be worse than not having it."""
 
     def refuse(value: Any) -> Any:
         if value not in (None, False):
-            raise NotSupportedError(f"{names[0]}: {LATER[names[0]]} is not supported by this version of skyflow yet.")
+            raise not_yet(names[0].removeprefix("--").replace("-", "_"), names[0])
         return value
 
     return typer.Option(*names, hidden=True, callback=refuse)

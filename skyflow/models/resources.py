@@ -142,7 +142,7 @@ class Resources:
 
     def to_yaml_config(self) -> dict[str, Any]:
         """The section of a task YAML from which the same resources come."""
-        config: dict[str, Any] = {"infra": show_infra(self.cloud, self.region, self.zone) or None}
+        config: dict[str, Any] = {"infra": self.infra}
         for field in FIELDS[len(PLACE_FIELDS) :]:
             value = getattr(self, field)
             config[field] = value.to_yaml_config() if hasattr(value, "to_yaml_config") else copy.copy(value)
@@ -183,6 +183,11 @@ class Resources:
             if alias in override:
                 override[field] = override.pop(alias)
         return Resources(**(fields | override))
+
+    @property
+    def infra(self) -> str | None:
+        """Cloud, region and zone as one word; None if all of them are open."""
+        return show_infra(self.cloud, self.region, self.zone) or None
 
     @property
     def spot_recovery(self) -> JobRecovery | None:

@@ -247,6 +247,11 @@ class Task:
             return self.set_storage_mounts(storage_mounts)
         return self.set_storage_mounts({**self.storage_mounts, **storage_mounts})
 
+    def set_volumes(self, volumes: Mapping[str, Any] | None) -> Task:
+        """Replaces the volumes; None removes them."""
+        self.rare.set("volumes", volumes)
+        return self
+
     def set_service(self, service: Any) -> Task:
         """What the task serves (PARITY K13). Held and written to YAML; this version cannot serve yet."""
         self.rare.set("service", service)
@@ -290,6 +295,17 @@ class Task:
     def storage_mounts(self) -> dict[str, Storage]:
         """Path on the nodes → storage."""
         return dict(self.rare.get("storage_mounts") or {})
+
+    @property
+    def volumes(self) -> dict[str, Any]:
+        """Path on the nodes → volume, as a task YAML has it: its name, or a mapping."""
+        volumes = self.rare.get("volumes") or {}
+        return {target: volume.to_yaml_config() for target, volume in volumes.items()}
+
+    @property
+    def use_spot(self) -> bool:
+        """Whether some of its resources are spot."""
+        return any(one.use_spot for one in self.resources)
 
     @property
     def secrets(self) -> dict[str, Secret | None]:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError
-from skyflow.models.cluster import ClusterState, ClusterStatus
-from skyflow.models.job import JobEnd, JobRecord, JobStatus
+from skyflow.models.cluster import ClusterState
+from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import Node, Offer
 from skyflow.models.operation import (
     AbandonJob,
@@ -33,6 +33,7 @@ from skyflow.models.operation import (
     StartJob,
     Submission,
 )
+from skyflow.models.status import ClusterStatus, JobStatus
 
 OFFER = Offer(
     cloud="local", region="local", zone="local-a", instance_type="local-2", cpus=2, memory=4, price=0, host="h"
