@@ -21,7 +21,7 @@ from skyflow.models.log_line import LineMerger
 from skyflow.models.resources import Resources
 from skyflow.models.status import ClusterStatus, JobStatus, StatusRefreshMode
 from skyflow.models.support import check_request
-from skyflow.models.task import Task
+from skyflow.models.task import Task, check_blocked
 from skyflow.settings import Settings
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ def launch(
 def optimize(
     dag: Task | Dag,
     minimize: OptimizeTarget | None = None,
-    blocked_resources: Iterable[Resources] | None = None,
+    blocked_resources: Resources | Iterable[Resources] | None = None,
     quiet: bool = False,
     enabled_clouds: Iterable[str] | None = None,
 ) -> Dag:
@@ -119,10 +119,12 @@ def optimize(
     graph = dag if isinstance(dag, Dag) else Dag(dag.name) if isinstance(dag, Task) else convert_to_dag(dag)
     if isinstance(dag, Task):
         graph.add(dag)
+    if not graph.tasks:
+        raise UsageError(f"There is no task in {graph}.")
     settings = Settings.load()
     _check_type(OptimizeTarget, "OptimizeTarget.COST or TIME", minimize=minimize)
     target = settings.optimize_target if minimize is None else planner.TARGETS[minimize]
-    plan = planner.optimize(graph, target, settings, blocked_resources or (), enabled_clouds)
+    plan = planner.optimize(graph, target, settings, check_blocked(blocked_resources), enabled_clouds)
     if not quiet:
         print(planner.describe(plan))
     return graph

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from skyflow.errors import InvalidTaskError
+from skyflow.models.document import describe
 from skyflow.models.task import Pairs, Task, collecting
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ class Dag:
         return len(tasks) > 1 and is_header(tasks[0])
 
     def add(self, task: Task) -> None:
-        """Adds a task, once."""
+        """Adds a task, once. Raises InvalidTaskError if it is none."""
+        if not isinstance(task, Task):
+            raise InvalidTaskError(f"A Dag is of tasks, found {describe(task)}.")
         if not any(one is task for one in self.tasks):
             self.tasks.append(task)
 

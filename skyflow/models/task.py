@@ -87,7 +87,7 @@ class Task:
         self.file_mounts: dict[str, str] | None = None
         self.set_file_mounts(file_mounts)
         self.resources: Choice = check_resources(resources)
-        self.blocked_resources: list[Resources] = _check_blocked(blocked_resources)
+        self.blocked_resources: list[Resources] = check_blocked(blocked_resources)
         for field in rare:
             if problem := _ARGUMENTS.unknown(field, None):
                 raise problem
@@ -417,8 +417,9 @@ def _join_lines(run: object) -> object:
     return "\n".join(run) if isinstance(run, list) and all(isinstance(line, str) for line in run) else run
 
 
-def _check_blocked(blocked: object) -> list[Resources]:
-    several = isinstance(blocked, list | tuple | set | frozenset)
+def check_blocked(blocked: object) -> list[Resources]:
+    """What may not be used, as Python code may give it: one Resources, some of them, or None."""
+    several = isinstance(blocked, Iterable)
     found: list[Any] = [] if blocked is None else list(blocked) if several else [blocked]  # type: ignore[call-overload]
     for one in found:
         if not isinstance(one, Resources):

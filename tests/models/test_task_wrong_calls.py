@@ -121,6 +121,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: sky.Task("a").set_time_estimator(lambda resources: -7200).estimate_hours(None),
         "The time estimator of Task(name='a') must return seconds, found -7200.",
     ),
+    "no task": (lambda: sky.Dag().add(1), "A Dag is of tasks, found the value 1."),
     # Resources
     "a field of resources": (
         lambda: sky.Resources(acelerators="V100"),
