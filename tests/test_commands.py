@@ -83,6 +83,18 @@ def test_flags_replace_what_the_task_says(tmp_path: Path, monkeypatch: pytest.Mo
     }  # fmt: skip
 
 
+def test_none_takes_away_what_the_task_says(tmp_path: Path) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text(
+        "run: x\nresources: {infra: aws/us-east-1, gpus: T4, instance_type: a, cpus: 4, memory: 4, disk_size: 5, "
+        "disk_tier: low, network_tier: best, local_disk: nvme, image_id: x, ports: [80, 90]}"
+    )
+    given = dict.fromkeys(
+        "infra gpus instance_type cpus memory disk_size disk_tier network_tier local_disk image_id".split(), "none"
+    )
+    assert make(str(path), **given, ports=["None"]).resources[0] == skyflow.Resources()
+
+
 def test_flags_change_every_choice(tmp_path: Path) -> None:
     path = tmp_path / "task.yaml"
     path.write_text("run: x\nresources: {any_of: [{infra: aws, accelerators: T4}, {infra: gcp, accelerators: L4}]}")

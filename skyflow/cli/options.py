@@ -66,7 +66,7 @@ class TaskOptions:
         )  # fmt: skip
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         given |= {"accelerators": self.gpus} if self.gpus is not None else {}
-        given |= {"ports": self.ports} if self.ports else {}
+        given |= {"ports": self.ports if len(self.ports) > 1 else self.ports[0]} if self.ports else {}
         return {name: None if str(value).lower() == "none" else value for name, value in given.items()}
 
 

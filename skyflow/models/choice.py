@@ -51,18 +51,20 @@ class Choice(list[Resources]):
         return {"ordered" if self.ordered else "any_of": [one.to_yaml_config() for one in self]}
 
     def override(self, values: Mapping[str, Any]) -> Choice:
-        """Every set with these values instead of its own (PARITY K12)."""
+        """Every set with these values instead of its own; None takes a value away (PARITY K12)."""
         if not isinstance(values, Mapping):
             raise InvalidTaskError(f"What overrides resources must be a mapping of fields, found {describe(values)}.")
         for field in values:
             if problem := SCHEMA.unknown(field, None):
                 raise problem
         given = {ALIASES.get(field, field): value for field, value in values.items()}
-        accelerators = given.pop("accelerators", None)
+        if "infra" in given and given["infra"] is None:
+            given |= dict.fromkeys(PLACE_FIELDS)
+        accelerators = given.get("accelerators")
         if accelerators is None:
             return Choice((one.copy(**given) for one in self), ordered=self.ordered)
         kinds = accelerator.parse(accelerators)
-        bare = [one.copy(**given, accelerators=None) for one in self]
+        bare = [one.copy(**given | {"accelerators": None}) for one in self]
         ordered = self.ordered or isinstance(accelerators, list)
         return Choice((one.copy(accelerators=kind) for one in bare for kind in kinds), ordered=ordered)
 

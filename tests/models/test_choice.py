@@ -92,6 +92,13 @@ def test_k12_accelerators_replace_the_choice_of_them(name: str) -> None:
     assert [one.accelerators for one in task.resources] == [{"L4": 1}, {"T4": 1}] and task.resources.ordered
 
 
+def test_k12_nothing_takes_away_what_a_set_says() -> None:
+    task = sky.Task().set_resources(sky.Resources(infra="aws/us-east-1", accelerators="A100", ports=80, cpus=4))
+    assert task.set_resources_override({"infra": None}).resources[0].infra is None
+    task.set_resources_override({"gpus": None, "ports": None})
+    assert task.resources == [CPU]
+
+
 def test_k12_a_wrong_override_changes_nothing() -> None:
     task = sky.Task().set_resources(CPU)
     for wrong in (
