@@ -59,7 +59,7 @@ class Choice(list[Resources]):
                 raise problem
         given = {ALIASES.get(field, field): value for field, value in values.items()}
         if "infra" in given and given["infra"] is None:
-            given |= dict.fromkeys(PLACE_FIELDS)
+            given = dict.fromkeys(PLACE_FIELDS) | given
         accelerators = given.get("accelerators")
         if accelerators is None:
             return Choice((one.copy(**given) for one in self), ordered=self.ordered)

@@ -63,7 +63,7 @@ class Document:
                 error = problem(field, value[field])
                 if error:
                     raise type(error)(f"{self.at((*path, field))}{error}")
-        return {field: given for field, given in value.items() if given is not None}
+        return {field: given for field, given in value.items() if given is not None and field not in schema.dropped}
 
 
 class Schema:
@@ -75,18 +75,28 @@ class Schema:
         fields: those that this version honours.
         later: those that SkyPilot has and this version has not.
         prefix: how to call the mapping when one of its fields is named: `resources.` for `resources.ports`.
+        dropped: those that SkyPilot writes for itself and that say nothing more than the others.
     """
 
-    def __init__(self, kind: str, example: str, fields: Iterable[str], later: Iterable[str], prefix: str = "") -> None:
+    def __init__(
+        self,
+        kind: str,
+        example: str,
+        fields: Iterable[str],
+        later: Iterable[str],
+        prefix: str = "",
+        dropped: Iterable[str] = (),
+    ) -> None:
         self.kind = kind
         self.example = example
         self.known = frozenset(fields)
         self.later = frozenset(later)
         self.prefix = prefix
+        self.dropped = frozenset(dropped)
 
     def unknown(self, field: object, value: object) -> SkyflowError | None:
         """The error for a field that does not exist, with SkyPilot's hint (PARITY §2)."""
-        if field in self.known or field in self.later:
+        if field in self.known | self.later | self.dropped:
             return None
         import difflib  # only here: it costs the start of every command milliseconds
 

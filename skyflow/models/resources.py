@@ -27,6 +27,9 @@ NETWORK_TIERS = ("standard", "best")
 ARCHITECTURES = ("x86_64", "arm64")
 MOST_PRIORITY = 1000
 
+CONFIG = "_cluster_config_overrides"
+"""Where SkyPilot writes the `config` of a task; `task_source.py` reads it."""
+
 _ACCELERATOR_ARGS = Schema(
     "accelerator_args", "runtime_version: tpu-vm-base",
     ("tpu_vm", "runtime_version", "tpu_name", "gcp_queued_resource"), (), prefix="resources.accelerator_args.",
@@ -355,8 +358,8 @@ FIELDS = tuple(field for field in _CHECKS if field != "infra")
 
 SCHEMA = Schema(
     "resources", "cpus: 4+", (*_CHECKS, *ALIASES, "any_of", "ordered"),
-    ("_cluster_config_overrides", "_docker_login_config", "_docker_username_for_runpod", "_is_image_managed",
-     "_no_missing_accel_warnings", "_requires_fuse"), prefix="resources.",
+    ("_docker_login_config", "_docker_username_for_runpod"), prefix="resources.",
+    dropped=(CONFIG, "_is_image_managed", "_no_missing_accel_warnings", "_requires_fuse"),
 )  # fmt: skip
 
 

@@ -14,13 +14,13 @@ from skyflow.models.env import check_env, check_envs, substitute_deep
 from skyflow.models.field import check_name, check_num_nodes, check_setup, check_workdir
 from skyflow.models.mount import check_mounts, check_target
 from skyflow.models.rare import RARE, RareFields, check, fill_in
-from skyflow.models.resources import Resources
+from skyflow.models.resources import CONFIG, Resources
 from skyflow.models.task import FIELDS, Pairs, Task, collecting
 
 INTERNAL = ("_metadata", "file_mounts_mapping", "volume_mounts", "storage_mounts", "experimental")
 """Fields that SkyPilot writes for itself, or had once. They are not for users."""
 
-SCHEMA = Schema("task", "run: echo hello", FIELDS, INTERNAL)
+SCHEMA = Schema("task", "run: echo hello", FIELDS, INTERNAL, dropped=["_user_specified_yaml"])
 
 COMMAND_NAME = "sky-cmd"
 """Name of a task that was given as a shell command."""
@@ -40,6 +40,8 @@ def read_task(document: Document, overrides: Pairs = None, secrets: Pairs = None
     if document.name and document.config in (None, {}, []):
         raise InvalidTaskError(f"Task YAML {document.name!r} is empty or contains no task definition.")
     given = document.fields(document.config, (), SCHEMA)
+    if (config := _config_of(given.get("resources"))) is not None:
+        given.setdefault("config", config)
     envs = _read_envs(document, given.get("envs"), check_envs(overrides))
     values = _read_secrets(document, given, secrets)
     task = _fill_in(document, given, envs, values) if values else _build(document, given, envs, envs)
@@ -198,6 +200,16 @@ def _read_mounts(
         else:
             mounts |= document.check(path, check_mounts, {target: source})
     return mounts or None, storage
+
+
+def _config_of(resources: object) -> object:
+    """The `config` of a task, where SkyPilot writes it: in its resources, the same in each."""
+    if not isinstance(resources, Mapping):
+        return None
+    if CONFIG in resources:
+        return resources[CONFIG]
+    entries = resources.get("any_of") or resources.get("ordered")
+    return _config_of(next(iter(entries), None)) if isinstance(entries, list) else None
 
 
 def _read_blocked(document: Document, section: object) -> list[Resources]:

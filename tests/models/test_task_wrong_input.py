@@ -284,8 +284,8 @@ WRONG: list[tuple[str, str]] = [
     ),
     ("resources:\n  arch: mips", "2: resources.arch must be one of x86_64, arm64, found the string 'mips'."),
     (
-        "resources:\n  _requires_fuse: true",
-        "2: resources._requires_fuse is not supported by this version of skyflow yet; remove it from the task.",
+        "resources:\n  _docker_login_config: {}",
+        "2: resources._docker_login_config is not supported by this version of skyflow yet; remove it from the task.",
     ),
     ("secrets: 5", "1: secrets must be a mapping of names to values, or a list of secrets:NAME."),
     ("secrets:\n  1A: x", "2: Invalid secret key: '1A'"),
