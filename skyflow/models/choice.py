@@ -198,7 +198,7 @@ def _kinds(lines: Document, merged: dict[str, Any], path: Path) -> tuple[list[di
     if len(names) != 1:
         return [{}], False  # none, or both, which is an error that Resources tells
     value = merged.pop(names[0])
-    kinds = lines.check((*path, names[0]), accelerator.parse, value)
+    kinds = lines.check_items((*path, names[0]), accelerator.parse, value)
     return [{"accelerators": kind} for kind in kinds], isinstance(value, list) and len(kinds) > 1
 
 

@@ -45,6 +45,13 @@ class Document:
         except (InvalidTaskError, NotSupportedError) as error:
             raise type(error)(f"{self.at(path)}{error}") from None
 
+    def check_items(self, path: Path, checker: Callable[[Any], Value], value: object) -> Value:
+        """The same of a list or mapping; its errors get the line of the item that is wrong by itself."""
+        try:
+            return checker(value)
+        except InvalidTaskError as error:
+            raise type(error)(f"{self.at(_of_wrong_item(path, checker, value))}{error}") from None
+
     def fields(self, value: object, path: Path, schema: Schema) -> dict[str, Any]:
         """The fields of one mapping of the document. A field without a value counts as absent.
 
@@ -64,6 +71,17 @@ class Document:
                 if error:
                     raise type(error)(f"{self.at((*path, field))}{error}")
         return {field: given for field, given in value.items() if given is not None and field not in schema.dropped}
+
+
+def _of_wrong_item(path: Path, checker: Callable[[Any], object], value: object) -> Path:
+    """The path of the first item of a list or mapping that is wrong by itself; that of the whole if none is."""
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value if isinstance(value, list) else ())
+    for key, item in pairs:
+        try:
+            checker({key: item} if isinstance(value, Mapping) else [item])
+        except InvalidTaskError:
+            return (*path, key)
+    return path
 
 
 class Schema:

@@ -86,8 +86,10 @@ def _check_git(document: Document, workdir: Mapping[str, object]) -> dict[str, s
     return given
 
 
-def check_folder(workdir: str) -> None:
-    """Looks at the file system. Raises InvalidTaskError if the workdir is no folder."""
+def check_folder(workdir: object) -> None:
+    """Looks at the file system. Raises InvalidTaskError if the workdir is a path, and no folder is there."""
+    if not isinstance(workdir, str):
+        return
     path = os.path.expanduser(workdir)
     if not os.path.exists(path):
         raise InvalidTaskError(f"Workdir {workdir!r} does not exist; check the path.")

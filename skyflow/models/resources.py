@@ -250,6 +250,11 @@ def _plain(check: Callable[[Any], Any]) -> Checker:
     return lambda document, value, path: document.check(path, check, value)
 
 
+def _items(check: Callable[[Any], Any]) -> Checker:
+    """The same of a list or mapping, whose errors get the line of the item."""
+    return lambda document, value, path: document.check_items(path, check, value)
+
+
 def _rare(module: str, name: str, cls: str | None = None) -> Checker:
     """A check of a field that few tasks have: its module is imported when one does. A value of its class is kept."""
 
@@ -333,15 +338,15 @@ _CHECKS: dict[str, Checker] = {
     "instance_type": _plain(lambda value: check_place_name("instance_type", value)),
     "cpus": _plain(check_cpus),
     "memory": _plain(check_memory),
-    "accelerators": _plain(_check_accelerators),
+    "accelerators": _items(_check_accelerators),
     "accelerator_args": _check_accelerator_args,
     "use_spot": _plain(_check_use_spot),
     "job_recovery": _rare("recovery", "check_job_recovery", "JobRecovery"),
     "disk_size": _plain(check_disk_size),
     "disk_tier": _one_of("disk_tier", TIERS, none=True),
     "network_tier": _one_of("network_tier", NETWORK_TIERS),
-    "ports": _plain(check_ports),
-    "image_id": _plain(check_image_id),
+    "ports": _items(check_ports),
+    "image_id": _items(check_image_id),
     "labels": _rare("label", "check_labels"),
     "max_hourly_cost": _plain(_check_cost),
     "local_disk": _plain(_check_local_disk),

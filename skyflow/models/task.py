@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from skyflow.errors import InvalidTaskError, NotSupportedError
 from skyflow.models.choice import Choice, check_resources
-from skyflow.models.document import Document, Schema, describe, show
+from skyflow.models.document import Document, Path, Schema, describe, show
 from skyflow.models.env import check_envs
 from skyflow.models.feature import CloudFeature
 from skyflow.models.field import (
@@ -23,7 +23,7 @@ from skyflow.models.field import (
     check_setup,
     check_workdir,
 )
-from skyflow.models.mount import check_mounts, check_mounts_exist, is_uri
+from skyflow.models.mount import check_mount, check_mounts, is_uri
 from skyflow.models.rare import RARE, RareFields
 from skyflow.models.resources import Resources
 
@@ -96,6 +96,8 @@ class Task:
         """A place that was chosen beforehand; the optimizer is not asked then (PARITY E17)."""
         self._seconds: Callable[[Any], float] | None = None
         self._filled: Filled | None = None
+        self._place = Document(None)
+        self._read: dict[Path, object] = {}
         dag = collecting.get()
         if dag is not None:
             dag.add(self)
@@ -161,6 +163,11 @@ class Task:
         filled = self.to_yaml_config()
         self._filled = Filled(values, filled, {} if written is None else written.to_yaml_config())
 
+    def remember_place(self, document: Document) -> None:
+        """Notes where it was read, so that `validate` can name the line of what is still as it was then."""
+        self._place = Document(None, document.name, document.lines)
+        self._read = self._parts()
+
     def script(self) -> str | None:
         """The commands of `run`; of a function, those that it returns. Raises InvalidTaskError if it fails."""
         if not callable(self.run):
@@ -185,16 +192,29 @@ class Task:
         raise trouble  # not from the error, which may tell the value of a secret
 
     def _validate(self) -> None:
-        check_name_form(check_name(self.name))
         check_setup(self.setup)
         check_run(self.run)
         check_num_nodes(self.num_nodes)
         check_envs(self.envs)
-        if isinstance(check_workdir(self.workdir), str):
-            check_folder(str(self.workdir))
-        mounted = check_mounts(self.file_mounts or {}) | dict.fromkeys(self.storage_mounts, "storage://")
-        check_mounts_exist(mounted, has_workdir=self.workdir is not None)
-        self.rare.validate()
+        check_mounts(self.file_mounts or {})
+        for path, value in self._parts().items():
+            place = self._place if self._read.get(path) == value else Document(None)
+            place.check(path, lambda given, path=path: self._validate_part(path, given), value)  # type: ignore[misc]
+
+    def _parts(self) -> dict[Path, object]:
+        """What `validate` can only tell when everything is known: path in a task YAML → value."""
+        mounts = {**(self.file_mounts or {}), **self.storage_mounts}
+        parts: dict[Path, object] = {("name",): self.name, ("workdir",): self.workdir}
+        return parts | {("file_mounts", target): source for target, source in mounts.items()}
+
+    def _validate_part(self, path: Path, value: Any) -> None:
+        match path:
+            case ("name",):
+                check_name_form(check_name(value))
+            case ("workdir",):
+                check_folder(check_workdir(value))
+            case (_, target):
+                check_mount(target, value, has_workdir=self.workdir is not None)
 
     # Setters; each returns the task
 

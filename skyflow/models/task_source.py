@@ -45,6 +45,7 @@ def read_task(document: Document, overrides: Pairs = None, secrets: Pairs = None
     envs = _read_envs(document, given.get("envs"), check_envs(overrides))
     values = _read_secrets(document, given, secrets)
     task = _fill_in(document, given, envs, values) if values else _build(document, given, envs, envs)
+    task.remember_place(document)
     dag = collecting.get()
     if dag is not None:
         dag.add(task)

@@ -92,7 +92,10 @@ def test_a_word_that_happens_to_be_a_secret_stays_where_nothing_was_filled_in() 
         ("workdir: $TOKEN", "Workdir '***' does not exist; check the path."),
         ("workdir: /no/$TOKEN", "Workdir '/no/***' does not exist; check the path."),
         ("file_mounts: {/a: /no/$TOKEN}", "file_mounts['/a']: the source '/no/***' does not exist; check the path."),
-        ("file_mounts: {/a: {name: b, source: /no/$TOKEN}}", "Local source path does not exist: '/no/***'"),
+        (
+            "file_mounts: {/a: {name: b, source: /no/$TOKEN}}",
+            "file_mounts['/a']: Local source path does not exist: '/no/***'",
+        ),
     ],
 )
 @pytest.mark.parametrize("secret", ["hunter2", "it's \\ me", "x" * 200])
@@ -101,7 +104,7 @@ def test_validate_does_not_tell_them(field: str, message: str, secret: str) -> N
     with pytest.raises(InvalidTaskError) as caught:
         task.validate()
     told = str(caught.value).replace("***…", "***'").replace('"', "'")  # repr chooses the quotes by what is in them
-    assert told.rstrip("'") == message.rstrip("'")
+    assert told.rstrip("'") == f"line 2: {message}".rstrip("'")
     assert secret not in str(caught.value) and secret[:20] not in str(caught.value)
     assert caught.value.__cause__ is None and caught.value.__context__ is None
 
