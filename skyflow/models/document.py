@@ -114,15 +114,19 @@ class Schema:
 
     def unknown(self, field: object, value: object) -> SkyflowError | None:
         """The error for a field that does not exist, with SkyPilot's hint (PARITY §2)."""
+        hint = self.hint(field)
+        return InvalidTaskError(f"Invalid {self.kind} YAML: {hint}") if hint else None
+
+    def hint(self, field: object) -> str | None:
+        """What was probably meant by a field that does not exist; None if it does."""
         if field in self.known | self.later | self.dropped:
             return None
         import difflib  # only here: it costs the start of every command milliseconds
 
         close = difflib.get_close_matches(field, self.known | self.later, 1) if isinstance(field, str) else []
-        hint = (
+        return (
             f"Instead of {field!r}, did you mean {close[0]!r}?" if close else f"Found unsupported field {show(field)}."
         )
-        return InvalidTaskError(f"Invalid {self.kind} YAML: {hint}")
 
     def missing(self, field: object, value: object) -> SkyflowError | None:
         """The error for a field that only a later version will have."""

@@ -40,6 +40,7 @@ class Storage:
         stores: where the bucket is kept; empty: where the nodes are.
         persistent: whether it stays when the cluster is taken down; if not given, a bucket does and a disk does not.
         mode: how it comes to the nodes.
+        sync_on_reconstruction: SkyPilot's; says nothing here, where no storage outlives its launch.
         type: one of TYPES.
         config: of the mount: `mount`, `mount_cached`; of a disk: `disk_size`, `disk_tier`, `storage_type`,
             `attach_mode`.
@@ -52,15 +53,17 @@ class Storage:
         self,
         name: str | None = None,
         source: str | list[str] | None = None,
-        stores: Iterable[StoreType | str] | None = None,
+        stores: StoreType | str | Iterable[StoreType | str] | None = None,
         persistent: bool | None = None,
         mode: StorageMode | str = StorageMode.MOUNT,
+        sync_on_reconstruction: bool = True,
         *,
         type: str | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         document, path = Document(None), ("storage",)
-        kept = [_check_store(document, store, (*path, "stores")) for store in stores or ()]
+        several = [stores] if not isinstance(stores, Iterable) or isinstance(stores, str) else stores
+        kept = [_check_store(document, store, (*path, "stores")) for store in several if store is not None]
         given = {"name": name, "source": source, "persistent": persistent, "type": type, "config": config}
         found = _FIELDS(document, given, path)
         self.name: str | None = found.get("name")

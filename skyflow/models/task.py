@@ -89,8 +89,8 @@ class Task:
         self.resources: Choice = check_resources(resources)
         self.blocked_resources: list[Resources] = check_blocked(blocked_resources)
         for field in rare:
-            if problem := _ARGUMENTS.unknown(field, None):
-                raise problem
+            if hint := _ARGUMENTS.hint(field):
+                raise InvalidTaskError(f"Task has no such argument. {hint}")
         self.rare = RareFields(Document(None), rare)
         self.best_resources: Any = None
         """A place that was chosen beforehand; the optimizer is not asked then (PARITY E17)."""
@@ -105,35 +105,41 @@ class Task:
     # From and to YAML
 
     @classmethod
-    def from_yaml(cls, path: str | os.PathLike[str], envs: Pairs = None, secrets: Pairs = None) -> Task:
+    def from_yaml(
+        cls, yaml_path: str | os.PathLike[str], env_overrides: Pairs = None, secrets_overrides: Pairs = None
+    ) -> Task:
         """The task of a YAML file.
 
         Args:
-            path: of the file.
-            envs: variables that replace those of the file (`--env`), as a dict or as pairs.
-            secrets: values of secrets, the same (`--secret`).
+            yaml_path: of the file.
+            env_overrides: variables that replace those of the file (`--env`), as a dict or as pairs.
+            secrets_overrides: values of secrets, the same (`--secret`).
 
         Raises:
             InvalidTaskError: something in it is wrong; names the file and the line.
         """
         from skyflow.models import task_source, yaml_source  # only here: a shell command needs no YAML parser
 
-        return task_source.read_task(yaml_source.read_file(path), envs, secrets)
+        document = task_source.check_not_empty(yaml_source.read_file(yaml_path))
+        return task_source.read_task(document, env_overrides, secrets_overrides)
 
     @classmethod
-    def from_yaml_str(cls, text: str, envs: Pairs = None, secrets: Pairs = None) -> Task:
+    def from_yaml_str(cls, yaml_str: str, env_overrides: Pairs = None, secrets_overrides: Pairs = None) -> Task:
         """The task of a YAML text. An empty one is an empty task."""
         from skyflow.models import task_source, yaml_source  # as in from_yaml
 
-        document = yaml_source.read_text(text)
-        return task_source.read_task(Document({}) if document.config is None else document, envs, secrets)
+        document = yaml_source.read_text(yaml_str)
+        found = Document({}) if document.config is None else document
+        return task_source.read_task(found, env_overrides, secrets_overrides)
 
     @classmethod
-    def from_yaml_config(cls, config: Mapping[str, Any], envs: Pairs = None, secrets: Pairs = None) -> Task:
+    def from_yaml_config(
+        cls, config: Mapping[str, Any], env_overrides: Pairs = None, secrets_overrides: Pairs = None
+    ) -> Task:
         """The task of a dict with the keys of a task YAML. Does not look at the file system."""
         from skyflow.models import task_source  # which imports this module
 
-        return task_source.read_task(Document(config), envs, secrets)
+        return task_source.read_task(Document(config), env_overrides, secrets_overrides)
 
     def to_yaml_config(self, *, reveal_secrets: bool = False) -> dict[str, Any]:
         """The dict from which `from_yaml_config` makes the same task: plain JSON.
@@ -223,9 +229,9 @@ class Task:
         self.resources = check_resources(resources)
         return self
 
-    def set_resources_override(self, override: Mapping[str, Any]) -> Task:
+    def set_resources_override(self, override_params: Mapping[str, Any]) -> Task:
         """Replaces fields of every set of resources (PARITY K12)."""
-        self.resources = self.resources.override(override)
+        self.resources = self.resources.override(override_params)
         return self
 
     def update_envs(self, envs: Pairs) -> Task:
@@ -287,9 +293,9 @@ class Task:
         self.rare.set("outputs", {outputs: estimated_size_gigabytes})
         return self
 
-    def set_time_estimator(self, function: Callable[[Resources], float]) -> Task:
+    def set_time_estimator(self, func: Callable[[Resources], float]) -> Task:
         """Says how long the task runs, in seconds, on launchable resources. Without it, it is one hour."""
-        self._seconds = function
+        self._seconds = func
         return self
 
     # What it is

@@ -37,8 +37,6 @@ def read_task(document: Document, overrides: Pairs = None, secrets: Pairs = None
     Raises:
         InvalidTaskError: something in it is wrong; names the line.
     """
-    if document.name and document.config in (None, {}, []):
-        raise InvalidTaskError(f"Task YAML {document.name!r} is empty or contains no task definition.")
     given = document.fields(document.config, (), SCHEMA)
     if (config := _config_of(given.get("resources"))) is not None:
         given.setdefault("config", config)
@@ -50,6 +48,14 @@ def read_task(document: Document, overrides: Pairs = None, secrets: Pairs = None
     if dag is not None:
         dag.add(task)
     return task
+
+
+def check_not_empty(document: Document) -> Document:
+    """The only document of a file. Raises InvalidTaskError if there is nothing in it."""
+    if document.config is None or (document.name and document.config in ({}, [])):
+        name = f"{document.name!r} " if document.name else ""
+        raise InvalidTaskError(f"Task YAML {name}is empty or contains no task definition.")
+    return document
 
 
 def _build(document: Document, given: Mapping[str, Any], envs: dict[str, str], known: Mapping[str, str]) -> Task:

@@ -84,6 +84,8 @@ def test_the_same_yaml_comes_back(config: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("store", StoreType)
 def test_stores_and_modes_in_any_letters(store: StoreType) -> None:
+    for lone in (store, store.value.lower()):
+        assert list(Storage(name="a", stores=lone).stores) == [store]
     storage = Storage.from_yaml_config({"store": store.value.title(), "mode": "mount_Cached", "type": "dataset_ro"})
     assert list(storage.stores) == [store]
     assert (storage.mode, storage.type) == (StorageMode.MOUNT_CACHED, "DATASET_RO")

@@ -311,7 +311,7 @@ def test_null_envs_take_the_value_of_the_caller() -> None:
     text = "envs: {TOKEN: null, A: 1}\nworkdir: /$TOKEN"
     with pytest.raises(InvalidTaskError, match="line 1: Environment variable 'TOKEN' is None"):
         Task.from_yaml_str(text)
-    task = Task.from_yaml_str(text, envs={"TOKEN": "x", "MORE": "y"})
+    task = Task.from_yaml_str(text, env_overrides={"TOKEN": "x", "MORE": "y"})
     assert task.envs == {"TOKEN": "x", "A": "1", "MORE": "y"} and task.workdir == "/x"
 
 
