@@ -14,6 +14,8 @@ from skyflow.models.document import Document, Path, describe
 from skyflow.models.place import check_infra
 from skyflow.models.resources import ALIASES, PLACE_FIELDS, SCHEMA, Resources
 
+CHOICES = ("any_of", "ordered")
+
 MOST = 1000
 """Sets of resources in one task."""
 
@@ -106,8 +108,9 @@ def read_choice(document: Document, section: object, path: Path) -> Choice:
     """The `resources` section of a document. Errors name the line."""
     if section is None:
         return Choice()
-    base = document.fields(section, path, SCHEMA)
-    choices = [field for field in ("any_of", "ordered") if field in base]
+    given = document.fields(section, path, SCHEMA)
+    base = {field: value for field, value in given.items() if field not in CHOICES or value not in ([], ())}
+    choices = [field for field in CHOICES if field in base]
     if len(choices) == 2:
         raise InvalidTaskError(f"{document.at((*path, 'ordered'))}resources: give either any_of or ordered, not both.")
     entries: list[tuple[dict[str, Any], Path]] = [({}, path)]
@@ -149,16 +152,16 @@ class _Merged(Document):
 
 
 def _entries(document: Document, value: object, path: Path) -> list[tuple[dict[str, Any], Path]]:
-    if not isinstance(value, list | tuple) or not value:
-        what = describe(value) if not isinstance(value, list | tuple) else "an empty one"
+    if not isinstance(value, list | tuple):
         raise InvalidTaskError(
-            f"{document.at(path)}resources.{path[-1]} must be a list of resources, one entry for each, found {what}."
+            f"{document.at(path)}resources.{path[-1]} must be a list of resources, one entry for each, "
+            f"found {describe(value)}."
         )
     found = []
     for index, entry in enumerate(value):
         at = (*path, index)
         fields = document.fields({} if entry is None else entry, at, SCHEMA)
-        if nested := next((field for field in ("any_of", "ordered") if field in fields), None):
+        if nested := next((field for field in CHOICES if field in fields), None):
             raise InvalidTaskError(
                 f"{document.at((*at, nested))}resources.{path[-1]}: {nested} cannot be nested in it."
             )

@@ -94,6 +94,7 @@ class Schema:
         later: those that SkyPilot has and this version has not.
         prefix: how to call the mapping when one of its fields is named: `resources.` for `resources.ports`.
         dropped: those that SkyPilot writes for itself and that say nothing more than the others.
+        open: whether there may be others, as SkyPilot's plugins have; what is almost a known one is a typing error.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Schema:
         later: Iterable[str],
         prefix: str = "",
         dropped: Iterable[str] = (),
+        open: bool = False,
     ) -> None:
         self.kind = kind
         self.example = example
@@ -111,6 +113,7 @@ class Schema:
         self.later = frozenset(later)
         self.prefix = prefix
         self.dropped = frozenset(dropped)
+        self.open = open
 
     def unknown(self, field: object, value: object) -> SkyflowError | None:
         """The error for a field that does not exist, with SkyPilot's hint (PARITY §2)."""
@@ -124,9 +127,9 @@ class Schema:
         import difflib  # only here: it costs the start of every command milliseconds
 
         close = difflib.get_close_matches(field, self.known | self.later, 1) if isinstance(field, str) else []
-        return (
-            f"Instead of {field!r}, did you mean {close[0]!r}?" if close else f"Found unsupported field {show(field)}."
-        )
+        if close:
+            return f"Instead of {field!r}, did you mean {close[0]!r}?"
+        return None if self.open and isinstance(field, str) else f"Found unsupported field {show(field)}."
 
     def missing(self, field: object, value: object) -> SkyflowError | None:
         """The error for a field that only a later version will have."""

@@ -34,7 +34,7 @@ _ACCELERATOR_ARGS = Schema(
     "accelerator_args", "runtime_version: tpu-vm-base",
     ("tpu_vm", "runtime_version", "tpu_name", "gcp_queued_resource"), (), prefix="resources.accelerator_args.",
 )  # fmt: skip
-_LOCAL_DISK = re.compile(r"(?:(nvme|ssd):)?[0-9]+\+?|nvme|ssd")
+_LOCAL_DISK = re.compile(r"(?P<kind>nvme|ssd)|(?:(nvme|ssd):)?((?!0*\+?$)[0-9]{1,9}\+?)", re.ASCII)
 
 
 class ResourceFields(TypedDict, total=False):
@@ -70,7 +70,7 @@ class ResourceFields(TypedDict, total=False):
     max_hourly_cost: float | None
     """US dollars, for all nodes together."""
     local_disk: str | None
-    """Fast disks of the node: `'nvme:1000+'` GB."""
+    """Fast disks of the node: `'nvme:1000+'` GB; `'1000+'` is NVMe, `'ssd'` is at least 100 GB."""
     autostop: Any
     """When an idle cluster is stopped or taken down: false, minutes, `'2h'`, or a mapping."""
     hooks: Any
@@ -325,9 +325,10 @@ def _check_priority_class(value: object) -> str:
 
 
 def _check_local_disk(value: object) -> str:
-    if not isinstance(value, str) or not _LOCAL_DISK.fullmatch(value.strip()):
+    found = _LOCAL_DISK.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    if found is None:
         raise InvalidTaskError(f"resources.local_disk must be such as 'nvme:1000+', found {describe(value)}.")
-    return value.strip()
+    return f"{found['kind']}:100+" if found["kind"] else f"{found[2] or 'nvme'}:{found[3]}"
 
 
 _CHECKS: dict[str, Checker] = {

@@ -103,7 +103,7 @@ class Service:
         stream_timeout_seconds: how long the load balancer waits for the next bytes of an answer.
         ports: on which the replicas listen.
         keyfile, certfile: local files for TLS, both or none.
-        pool: a pool in disguise; then there is nothing else.
+        pool: a pool in disguise; then there is nothing else but a probe.
     """
 
     readiness_probe: ReadinessProbe | None = None
@@ -187,10 +187,11 @@ def check_service(document: Document, value: object, path: Path) -> Service:
 def _check_service_pool(document: Document, found: dict[str, Any], path: Path) -> Service:
     """A pool where there should be a service, as SkyPilot writes it."""
     for field in found:
-        if field not in ("pool", "workers"):
+        if field not in ("pool", "workers", "readiness_probe"):
             raise error(document, (*path, field), f"{field} is not supported for pool.")
     workers = {"workers": found["workers"]} if "workers" in found else {}
-    return Service(pool=check_pool(document, found["pool"] | workers, (*path, "pool")))
+    pool = check_pool(document, found["pool"] | workers, (*path, "pool"))
+    return Service(found.get("readiness_probe"), pool=pool)
 
 
 def _check_probe_path(document: Document, value: Any, path: Path) -> str:

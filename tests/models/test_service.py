@@ -106,3 +106,5 @@ def test_a_pool_may_stand_in_a_service() -> None:
     service = Service.from_yaml_config({"pool": {"max_workers": 3}, "workers": 1})
     assert service.pool is not None
     assert (service.pool.workers, service.pool.max_workers) == (1, 3)
+    probed = {"readiness_probe": "/", "pool": {"workers": 2}}
+    assert Service.from_yaml_config(probed).to_yaml_config() == probed

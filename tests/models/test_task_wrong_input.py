@@ -178,10 +178,6 @@ WRONG: list[tuple[str, str]] = [
         "2: resources.any_of must be a list of resources, one entry for each, found a mapping.",
     ),
     (
-        "resources:\n  any_of: []",
-        "2: resources.any_of must be a list of resources, one entry for each, found an empty one.",
-    ),
-    (
         "resources:\n  any_of:\n    - cpus: 1\n    - cpu: 2",
         "4: Invalid resources YAML: Instead of 'cpu', did you mean 'cpus'?",
     ),
@@ -274,6 +270,10 @@ WRONG: list[tuple[str, str]] = [
     (
         "resources:\n  max_hourly_cost: 0",
         "2: resources.max_hourly_cost must be US dollars an hour, greater than 0, found the value 0.",
+    ),
+    (
+        "resources:\n  local_disk: nvme:0+",
+        "2: resources.local_disk must be such as 'nvme:1000+', found the string 'nvme:0+'.",
     ),
     (
         "resources:\n  local_disk: fast",
