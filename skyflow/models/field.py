@@ -35,20 +35,16 @@ def check_name_form(name: str | None) -> None:
         )
 
 
-def check_setup(setup: object) -> str | None:
-    """The script that prepares a node."""
-    if setup is not None and not isinstance(setup, str):
-        raise InvalidTaskError(f"setup must be a shell script (str). Got {type(setup)}")
-    return None if setup is None else check_text(setup, "setup")
+def check_script(field: str, script: object) -> str | None:
+    """A shell script."""
+    if script is not None and not isinstance(script, str):
+        raise InvalidTaskError(f"{field} must be a shell script (str). Got {type(script)}")
+    return None if script is None else check_text(script, field)
 
 
 def check_run(run: object) -> str | RunFunction | None:
     """The script that is the job, or a function that gives one for each node."""
-    if run is None or callable(run):
-        return run
-    if not isinstance(run, str):
-        raise InvalidTaskError(f"run must be a shell script (str). Got {type(run)}")
-    return check_text(run, "run")
+    return run if callable(run) else check_script("run", run)
 
 
 def check_num_nodes(num_nodes: object) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from skyflow.errors import InvalidTaskError
 from skyflow.models import accelerator
-from skyflow.models.amount import amount_of, check_cpus, check_disk_size, check_memory
+from skyflow.models.amount import DISK_TIERS, amount_of, check_cpus, check_disk_size, check_memory
 from skyflow.models.document import Document, Path, Schema, describe
 from skyflow.models.feature import CloudFeature
 from skyflow.models.image import ImageId, check_image_id, uses_docker
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from skyflow.models.recovery import JobRecovery
 
 PLACE_FIELDS = ("cloud", "region", "zone")
-TIERS = ("low", "medium", "high", "ultra", "best")
 NETWORK_TIERS = ("standard", "best")
 ARCHITECTURES = ("x86_64", "arm64")
 MOST_PRIORITY = 1000
@@ -344,7 +343,7 @@ _CHECKS: dict[str, Checker] = {
     "use_spot": _plain(_check_use_spot),
     "job_recovery": _rare("recovery", "check_job_recovery", "JobRecovery"),
     "disk_size": _plain(check_disk_size),
-    "disk_tier": _one_of("disk_tier", TIERS, none=True),
+    "disk_tier": _one_of("disk_tier", DISK_TIERS, none=True),
     "network_tier": _one_of("network_tier", NETWORK_TIERS),
     "ports": _items(check_ports),
     "image_id": _items(check_image_id),

@@ -29,7 +29,6 @@ from skyflow.models.shape import (
 
 INSTANCE_AWARE = "instance_aware_least_load"
 LOAD_BALANCING_POLICIES = ("round_robin", "least_load", INSTANCE_AWARE)
-DEFAULT_LOAD_BALANCING_POLICY = "least_load"
 SPOT_PLACERS = ("dynamic_fallback",)
 LAST_PORT = 65535
 
@@ -115,19 +114,6 @@ class Service:
     keyfile: str | None = None
     certfile: str | None = None
     pool: Pool | None = None
-
-    @property
-    def min_replicas(self) -> int:
-        """The fewest replicas; 1 if nothing is said."""
-        if self.replica_policy is not None:
-            return self.replica_policy.min_replicas
-        return 1 if self.replicas is None else self.replicas
-
-    @property
-    def max_replicas(self) -> int:
-        """The most replicas."""
-        policy = self.replica_policy
-        return self.min_replicas if policy is None or policy.max_replicas is None else policy.max_replicas
 
     @classmethod
     def from_yaml_config(cls, config: Mapping[str, Any]) -> Service:

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skyflow.errors import StorageModeError, StorageNameError, StorageSourceError, StorageSpecError
-from skyflow.models.bucket import SCHEMES, StoreType, bucket_of, is_uri, uri_of
+from skyflow.models.amount import DISK_TIERS
+from skyflow.models.bucket import SCHEMES, StoreType, bucket_of
 from skyflow.models.document import Document, Path, show
+from skyflow.models.mount import is_uri
 from skyflow.models.shape import Checker, boolean, choice, integer, listing, record, text, written
 from skyflow.models.volume import check_size
 
@@ -68,8 +70,8 @@ class Storage:
         found = _FIELDS(document, given, path)
         self.name: str | None = found.get("name")
         self.source: str | list[str] | None = found.get("source")
-        self.stores: dict[StoreType, str | None] = dict.fromkeys(kept)
-        """Where it is kept → its URI there, once `construct` has found the name."""
+        self.stores: dict[StoreType, None] = dict.fromkeys(kept)
+        """Where it is kept."""
         self.persistent: bool = found.get("persistent", StoreType.VOLUME not in kept)
         self.mode = _check_mode(document, mode, (*path, "mode"))
         self.type: str | None = found.get("type")
@@ -78,8 +80,6 @@ class Storage:
         """What SkyPilot writes for itself: held, and not read."""
         self.force_delete = False
         """Whether the bucket goes even if it was there before the task: set for what skyflow makes for itself."""
-        self._found_name: str | None = None
-        self._found_store: StoreType | None = None
 
     @classmethod
     def from_yaml_config(cls, config: Mapping[str, Any]) -> Storage:
@@ -87,13 +87,13 @@ class Storage:
         return check_storage(Document(None), config, ("storage",))
 
     def to_yaml_config(self) -> dict[str, Any]:
-        """The storage object that means the same, before and after `construct`."""
+        """The storage object that means the same."""
         by_default = StoreType.VOLUME not in self.stores
         return written(
             {
-                "name": self._given_name(),
+                "name": self.name,
                 "source": self.source,
-                "store": next((one.value.lower() for one in self.stores if one is not self._found_store), None),
+                "store": next((one.value.lower() for one in self.stores), None),
                 "persistent": None if self.persistent == by_default else self.persistent,
                 "mode": self.mode.value,
                 "type": self.type,
@@ -125,7 +125,7 @@ class Storage:
             for source in self._local_sources():
                 _check_local(source)
             return
-        name = self._given_name()
+        name = self.name
         if self.source is None:
             if self.mode is StorageMode.COPY and not exists:
                 raise StorageSourceError("New storage object: source must be specified when using COPY mode.")
@@ -141,22 +141,6 @@ class Storage:
                 raise StorageNameError("Storage name must be specified if the source is local.")
         if name:
             _check_name(name)
-
-    def construct(self, path: str = "<destination_path>", *, exists: bool = False) -> None:
-        """The same as `validate`; then finds the name, and fills in `stores`. May be called again."""
-        self.validate(path, exists=exists)
-        if StoreType.VOLUME in self.stores:
-            return
-        if isinstance(self.source, str) and not self.is_local:
-            store, self.name = bucket_of(self.source)
-            self._found_name = self.name
-            self._found_store = self._found_store if store in self.stores else store
-            self.stores[store] = self.source.rstrip("/")
-        for store, uri in self.stores.items():
-            self.stores[store] = uri or uri_of(store, self.name or "")
-
-    def _given_name(self) -> str | None:
-        return None if self.name == self._found_name else self.name
 
     def _local_sources(self) -> list[str]:
         if not self.is_local:
@@ -260,7 +244,7 @@ _CONFIG = record(
     "storage.config",
     {
         "disk_size": check_size,
-        "disk_tier": choice(("low", "medium", "high", "ultra", "best")),
+        "disk_tier": choice(DISK_TIERS),
         "storage_type": choice(("network", "instance")),
         "attach_mode": choice(("read_write", "read_only")),
         "mount_cached": record(

@@ -20,7 +20,7 @@ from skyflow.models.field import (
     check_name_form,
     check_num_nodes,
     check_run,
-    check_setup,
+    check_script,
     check_workdir,
 )
 from skyflow.models.mount import check_mount, check_mounts, is_uri
@@ -79,7 +79,7 @@ class Task:
         **rare: Any,
     ) -> None:
         self.name = check_name(name)
-        self.setup = check_setup(setup)
+        self.setup = check_script("setup", setup)
         self.run = check_run(_join_lines(run))
         self.envs: dict[str, str] = check_envs(envs)
         self.workdir = check_workdir(workdir)
@@ -198,7 +198,7 @@ class Task:
         raise trouble  # not from the error, which may tell the value of a secret
 
     def _validate(self) -> None:
-        check_setup(self.setup)
+        check_script("setup", self.setup)
         check_run(self.run)
         check_num_nodes(self.num_nodes)
         check_envs(self.envs)
@@ -395,12 +395,6 @@ class Task:
         if not self.file_mounts:
             return None
         return {target: source for target, source in self.file_mounts.items() if not is_uri(source)}
-
-    def get_cloud_to_remote_file_mounts(self) -> dict[str, str] | None:
-        """Path on the nodes → URI, or None if there are no file mounts."""
-        if not self.file_mounts:
-            return None
-        return {target: source for target, source in self.file_mounts.items() if is_uri(source)}
 
     def sync_storage_mounts(self) -> None:
         """Uploads what storage mounts need (PARITY K19). Nothing to do without them; not in this version with them."""

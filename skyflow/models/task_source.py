@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from skyflow.errors import InvalidTaskError, SkyflowError, UsageError
 from skyflow.models.choice import read_choice
-from skyflow.models.document import Document, Schema, check_text, describe, show
+from skyflow.models.document import Document, Schema, describe, show
 from skyflow.models.env import check_env, check_envs, substitute_deep
-from skyflow.models.field import check_name, check_num_nodes, check_setup, check_workdir
+from skyflow.models.field import check_name, check_num_nodes, check_script, check_workdir
 from skyflow.models.mount import check_mounts, check_target
 from skyflow.models.rare import RARE, RareFields, check, fill_in
 from skyflow.models.resources import CONFIG, Resources
@@ -91,10 +92,10 @@ def _build_task(document: Document, given: dict[str, Any], envs: dict[str, str],
         given["workdir"] = document.check(
             ("workdir",), lambda workdir: substitute_deep(workdir, known), given["workdir"]
         )
-    checks = {
+    checks: dict[str, Callable[[Any], Any]] = {
         "name": check_name,
-        "setup": check_setup,
-        "run": _check_run,
+        "setup": partial(check_script, "setup"),
+        "run": partial(check_script, "run"),
         "num_nodes": check_num_nodes,
     }
     fields: dict[str, Any] = {
@@ -151,12 +152,6 @@ def _holds_mapping(path: str) -> bool:
     except SkyflowError:  # a script or a program, so a command
         return False
     return all(isinstance(document.config, Mapping) for document in found)
-
-
-def _check_run(run: object) -> str | None:
-    if run is not None and not isinstance(run, str):
-        raise InvalidTaskError(f"run must be a shell script (str). Got {type(run)}")
-    return None if run is None else check_text(run, "run")
 
 
 def _read_envs(document: Document, section: object, overrides: dict[str, str]) -> dict[str, str]:

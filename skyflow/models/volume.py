@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skyflow.models.amount import DISK_TIERS
 from skyflow.models.document import Document, Path, show
 from skyflow.models.label import check_labels
 from skyflow.models.shape import boolean, choice, error, listing, record, spell, text, written, wrong
@@ -166,7 +167,7 @@ _DISK = record(
         "name": text("the name of a disk"),
         "disk_size": check_size,
         "size": check_size,
-        "disk_tier": choice(("low", "medium", "high", "ultra", "best")),
+        "disk_tier": choice(DISK_TIERS),
         "auto_delete": boolean,
         "storage_type": choice(("network", "instance")),
         "attach_mode": choice(("read_write", "read_only")),

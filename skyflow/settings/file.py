@@ -187,7 +187,7 @@ def _value(events: Iterator[Any], anchors: dict[str, Value], start: Any = None) 
             texts = [item for item in items or () if isinstance(item, str)]
             value = texts if items is not None and len(texts) == len(items) else None
         elif isinstance(event, yaml.AliasEvent):
-            anchor, value = None, anchors.get(event.anchor)
+            anchor, value = None, anchors.get(str(event.anchor))
         else:
             null = not around and event.implicit[0] and event.value in _NULL
             anchor, value = event.anchor, "" if null else str(event.value)

@@ -256,7 +256,6 @@ def test_k17_k18_controllers_and_features() -> None:
 def test_k19_uris_are_not_local() -> None:
     task = Task(file_mounts={"/a": "b", "/c": "s3://d"})
     assert task.get_local_to_remote_file_mounts() == {"/a": "b"}
-    assert task.get_cloud_to_remote_file_mounts() == {"/c": "s3://d"}
     task.sync_storage_mounts()
     with pytest.raises(NotSupportedError, match="Storage mounts"):
         task.set_storage_mounts({"/d": Storage(name="d")}).sync_storage_mounts()
