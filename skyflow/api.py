@@ -96,7 +96,7 @@ def optimize(
     minimize: OptimizeTarget | None = None,
     blocked_resources: Resources | Iterable[Resources] | None = None,
     quiet: bool = False,
-    enabled_clouds: Iterable[str] | None = None,
+    enabled_clouds: str | Iterable[str] | None = None,
 ) -> Dag:
     """Finds the best place for each task, from the catalogs, and notes it as the task's `best_resources`.
 
@@ -124,7 +124,8 @@ def optimize(
     settings = Settings.load()
     _check_type(OptimizeTarget, "OptimizeTarget.COST or TIME", minimize=minimize)
     target = settings.optimize_target if minimize is None else planner.TARGETS[minimize]
-    plan = planner.optimize(graph, target, settings, check_blocked(blocked_resources), enabled_clouds)
+    names = [enabled_clouds] if isinstance(enabled_clouds, str) else enabled_clouds
+    plan = planner.optimize(graph, target, settings, check_blocked(blocked_resources), names)
     if not quiet:
         print(planner.describe(plan))
     return graph

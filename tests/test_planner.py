@@ -90,6 +90,7 @@ def test_what_is_blocked_is_blocked_for_this_plan_only_and_for_every_task(settin
     sky.optimize(dag, quiet=True, enabled_clouds=BOTH)
     assert [task.best_resources.cloud for task in dag.tasks] == ["aws", "aws"]
     assert planned(dag.tasks[0], blocked_resources=aws).cloud == "gcp"
+    assert sky.optimize(dag, quiet=True, enabled_clouds="gcp").tasks[0].best_resources.cloud == "gcp"
 
 
 def test_ordered_resources_win_whatever_they_cost(settings: Settings) -> None:

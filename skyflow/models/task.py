@@ -295,6 +295,8 @@ class Task:
 
     def set_time_estimator(self, func: Callable[[Resources], float]) -> Task:
         """Says how long the task runs, in seconds, on launchable resources. Without it, it is one hour."""
+        if not callable(func):
+            raise InvalidTaskError(f"A time estimator must be a function of Resources, found {describe(func)}.")
         self._seconds = func
         return self
 

@@ -117,6 +117,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a path that is a number": (lambda: sky.Dag.from_yaml(5), "A task YAML is named by its path, found the value 5."),
     "no text": (lambda: sky.Task.from_yaml_str(None), "A task YAML is a string, found nothing."),
     "bytes of a text": (lambda: sky.Dag.from_yaml_str(b"x"), "A task YAML is a string, found the value b'x'."),
+    "a time": (
+        lambda: sky.Task().set_time_estimator(5),
+        "A time estimator must be a function of Resources, found the value 5.",
+    ),
     "a time estimator": (
         lambda: sky.Task("a").set_time_estimator(lambda resources: "long").estimate_hours(None),
         "The time estimator of Task(name='a') must return seconds, found 'long'.",
