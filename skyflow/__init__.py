@@ -19,68 +19,118 @@ if TYPE_CHECKING:
         cost_report,
         down,
         exec,
+        get,
+        job_status,
         launch,
         optimize,
         queue,
         start,
         status,
         stop,
+        stream_and_get,
         tail_logs,
     )
     from skyflow.client import Client
     from skyflow.handle import Launch
     from skyflow.models.dag import Dag, OptimizeTarget
-    from skyflow.models.place import AWS, GCP, Local
+    from skyflow.models.header import DagExecution
+    from skyflow.models.place import (
+        AWS,
+        DO,
+        GCP,
+        IBM,
+        OCI,
+        SCP,
+        SSH,
+        Azure,
+        Cudo,
+        Fluidstack,
+        Hyperbolic,
+        K8s,
+        Kubernetes,
+        Lambda,
+        Local,
+        Mithril,
+        Nebius,
+        Paperspace,
+        PrimeIntellect,
+        RunPod,
+        Seeweb,
+        Shadeform,
+        Slurm,
+        Vast,
+        Verda,
+        Vsphere,
+        Yotta,
+    )
     from skyflow.models.resources import Resources
     from skyflow.models.stage import Stage
+    from skyflow.models.status import ClusterStatus, JobStatus, StatusRefreshMode
     from skyflow.models.storage import Storage, StorageMode, StoreType
     from skyflow.models.task import Task
 
-_HOMES = {
-    "AWS": "skyflow.models.place",
-    "Client": "skyflow.client",
-    "ClusterHandle": "skyflow.api",
-    "Dag": "skyflow.models.dag",
-    "GCP": "skyflow.models.place",
-    "Launch": "skyflow.handle",
-    "Local": "skyflow.models.place",
-    "OptimizeTarget": "skyflow.models.dag",
-    "Resources": "skyflow.models.resources",
-    "Stage": "skyflow.models.stage",
-    "Storage": "skyflow.models.storage",
-    "StorageMode": "skyflow.models.storage",
-    "StoreType": "skyflow.models.storage",
-    "Task": "skyflow.models.task",
-    "autostop": "skyflow.api",
-    "cancel": "skyflow.api",
-    "cost_report": "skyflow.api",
-    "down": "skyflow.api",
-    "exec": "skyflow.api",
-    "launch": "skyflow.api",
-    "optimize": "skyflow.api",
-    "queue": "skyflow.api",
-    "start": "skyflow.api",
-    "status": "skyflow.api",
-    "stop": "skyflow.api",
-    "tail_logs": "skyflow.api",
+_NAMES = {
+    "skyflow.api": "ClusterHandle autostop cancel cost_report down exec get job_status launch optimize queue start "
+    "status stop stream_and_get tail_logs",
+    "skyflow.client": "Client",
+    "skyflow.handle": "Launch",
+    "skyflow.models.dag": "Dag OptimizeTarget",
+    "skyflow.models.header": "DagExecution",
+    "skyflow.models.place": "AWS Azure Cudo DO Fluidstack GCP Hyperbolic IBM K8s Kubernetes Lambda Local Mithril "
+    "Nebius OCI Paperspace PrimeIntellect RunPod SCP SSH Seeweb Shadeform Slurm Vast Verda "
+    "Vsphere Yotta",
+    "skyflow.models.resources": "Resources",
+    "skyflow.models.stage": "Stage",
+    "skyflow.models.status": "ClusterStatus JobStatus StatusRefreshMode",
+    "skyflow.models.storage": "Storage StorageMode StoreType",
+    "skyflow.models.task": "Task",
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 _MODULES = ("clouds", "exceptions")
 
 __all__ = [
     "AWS",
+    "DO",
     "GCP",
+    "IBM",
+    "OCI",
+    "SCP",
+    "SSH",
+    "Azure",
     "Client",
     "ClusterHandle",
+    "ClusterStatus",
+    "Cudo",
     "Dag",
+    "DagExecution",
+    "Fluidstack",
+    "Hyperbolic",
+    "JobStatus",
+    "K8s",
+    "Kubernetes",
+    "Lambda",
     "Launch",
     "Local",
+    "Mithril",
+    "Nebius",
     "OptimizeTarget",
+    "Paperspace",
+    "PrimeIntellect",
     "Resources",
+    "RunPod",
+    "Seeweb",
+    "Shadeform",
+    "Slurm",
     "Stage",
+    "StatusRefreshMode",
     "Storage",
     "StorageMode",
     "StoreType",
     "Task",
+    "Vast",
+    "Verda",
+    "Vsphere",
+    "Yotta",
     "autostop",
     "cancel",
     "clouds",
@@ -88,12 +138,15 @@ __all__ = [
     "down",
     "exceptions",
     "exec",
+    "get",
+    "job_status",
     "launch",
     "optimize",
     "queue",
     "start",
     "status",
     "stop",
+    "stream_and_get",
     "tail_logs",
 ]
 
@@ -102,7 +155,10 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"skyflow.{name}")
     if name not in _HOMES:
-        raise AttributeError(f"module 'skyflow' has no attribute {name!r}")
+        from skyflow.later import NAMES  # only for a name that is not there
+
+        hint = f"; {NAMES[name]}: not in this version of skyflow yet" if name in NAMES else ""
+        raise AttributeError(f"module 'skyflow' has no attribute {name!r}{hint}")
     return getattr(import_module(_HOMES[name]), name)
 
 

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from skyflow.client import Client
-from skyflow.errors import NotSupportedError, UsageError
+from skyflow.errors import UsageError
 from skyflow.handle import Launch
+from skyflow.later import not_yet
 from skyflow.models import exit_code
 from skyflow.models.dag import Dag, OptimizeTarget, check_one_task, convert_to_dag
+from skyflow.models.document import describe
 from skyflow.models.log_line import LineMerger
 from skyflow.models.resources import Resources
-from skyflow.models.support import check_launchable
-from skyflow.models.task import Task
+from skyflow.models.status import ClusterStatus, JobStatus, StatusRefreshMode
+from skyflow.models.support import check_request
+from skyflow.models.task import Task, check_blocked
 from skyflow.settings import Settings
 
 T = TypeVar("T")
@@ -49,6 +52,10 @@ def launch(
     detach_run: bool = False,
     no_setup: bool = False,
     handle: object = None,
+    wait_for: object = None,
+    clone_disk_from: str | None = None,
+    fast: bool = False,
+    resize: bool = False,
 ) -> tuple[int | None, ClusterHandle | None]:
     """Launches a task and waits for it (PARITY E30, C01).
 
@@ -59,10 +66,13 @@ def launch(
     Raises:
         SkyflowError: one of `skyflow.errors`; CommandError if setup failed.
     """
-    _refuse(backend=backend, handle=handle, detach_setup=detach_setup)
+    _refuse(backend=backend, handle=handle, detach_setup=detach_setup, wait_for=wait_for)
+    _refuse(clone_disk_from=clone_disk_from, fast=fast, resize=resize)
+    _check_type(OptimizeTarget, "OptimizeTarget.COST or TIME", optimize_target=optimize_target)
+    _check_type(int, "a whole number", idle_minutes_to_autostop=idle_minutes_to_autostop)
     one = _one_task(task)
-    if not dryrun:
-        check_launchable(one)  # before anything is started
+    idle = idle_minutes_to_autostop
+    check_request(one, cluster_name, dryrun=dryrun, down=down, idle_minutes_to_autostop=idle)
 
     async def body(client: Client) -> tuple[int | None, ClusterHandle | None]:
         started = await client.launch(
@@ -73,7 +83,7 @@ def launch(
             detach_run=detach_run,
             no_setup=no_setup,
             retry_until_up=retry_until_up,
-            idle_minutes_to_autostop=idle_minutes_to_autostop,
+            idle_minutes_to_autostop=idle,
             optimize_target=optimize_target,
         )
         return await _finish(started, one, stream_logs)
@@ -84,9 +94,9 @@ def launch(
 def optimize(
     dag: Task | Dag,
     minimize: OptimizeTarget | None = None,
-    blocked_resources: Iterable[Resources] | None = None,
+    blocked_resources: Resources | Iterable[Resources] | None = None,
     quiet: bool = False,
-    enabled_clouds: Iterable[str] | None = None,
+    enabled_clouds: str | Iterable[str] | None = None,
 ) -> Dag:
     """Finds the best place for each task, from the catalogs, and notes it as the task's `best_resources`.
 
@@ -109,9 +119,13 @@ def optimize(
     graph = dag if isinstance(dag, Dag) else Dag(dag.name) if isinstance(dag, Task) else convert_to_dag(dag)
     if isinstance(dag, Task):
         graph.add(dag)
+    if not graph.tasks:
+        raise UsageError(f"There is no task in {graph}.")
     settings = Settings.load()
+    _check_type(OptimizeTarget, "OptimizeTarget.COST or TIME", minimize=minimize)
     target = settings.optimize_target if minimize is None else planner.TARGETS[minimize]
-    plan = planner.optimize(graph, target, settings, blocked_resources or (), enabled_clouds)
+    names = [enabled_clouds] if isinstance(enabled_clouds, str) else enabled_clouds
+    plan = planner.optimize(graph, target, settings, check_blocked(blocked_resources), names)
     if not quiet:
         print(planner.describe(plan))
     return graph
@@ -133,8 +147,7 @@ def exec(
     """
     _refuse(backend=backend)
     one = _one_task(task)
-    if not dryrun:
-        check_launchable(one)  # before anything is started
+    check_request(one, cluster_name, dryrun=dryrun)
 
     async def body(client: Client) -> tuple[int | None, ClusterHandle | None]:
         handle = await client.exec(one, cluster_name, dryrun=dryrun, down=down, detach_run=detach_run)
@@ -143,18 +156,36 @@ def exec(
     return _run(body)
 
 
-def status(cluster_names: str | list[str] | None = None, refresh: bool = False) -> list[dict[str, Any]]:
+def status(
+    cluster_names: str | list[str] | None = None,
+    refresh: bool | StatusRefreshMode = False,
+    all_users: bool = True,
+) -> list[dict[str, Any]]:
     """The clusters (PARITY C07): `name`, `launched_at`, `status`, `autostop`, `to_down`, `num_nodes`, `place`, …
 
-    With `refresh` the clouds are asked first.
+    Args:
+        cluster_names: only these; those that do not exist are left out.
+        refresh: ask the clouds first.
+        all_users: only true: everybody's are shown.
     """
+    _refuse(all_users=not all_users)
+    asked = bool(refresh) and refresh != StatusRefreshMode.NONE
     names = [cluster_names] if isinstance(cluster_names, str) else cluster_names
-    return _run(lambda client: client.status(names, refresh=refresh))
+    found = _run(lambda client: client.status(names, refresh=asked))
+    return [{**row, "status": ClusterStatus(row["status"])} for row in found]
 
 
-def queue(cluster_name: str) -> list[dict[str, Any]]:
-    """The jobs of a cluster, newest first: `id`, `name`, `user`, `status`, `reason`, `returncode`, …"""
-    return _run(lambda client: client.queue(cluster_name))
+def queue(cluster_name: str, skip_finished: bool = False, all_users: bool = True) -> list[dict[str, Any]]:
+    """The jobs of a cluster, newest first: `id`, `name`, `user`, `status`, `reason`, `returncode`, …
+
+    Args:
+        cluster_name: whose jobs.
+        skip_finished: only those that have not ended.
+        all_users: only true: everybody's are shown.
+    """
+    _refuse(all_users=not all_users)
+    rows = _run(lambda client: client.queue(cluster_name))
+    return [{**row, "status": JobStatus(row["status"])} for row in rows if not skip_finished or row["ended_at"] is None]
 
 
 def cost_report(days: float | None = 30) -> list[dict[str, Any]]:
@@ -162,21 +193,30 @@ def cost_report(days: float | None = 30) -> list[dict[str, Any]]:
     return _run(lambda client: client.cost_report(days))
 
 
-def cancel(cluster_name: str, all: bool = False, job_ids: list[int] | None = None) -> list[int]:
-    """Cancels jobs of a cluster: these, or all. Returns those that had not ended yet."""
-    if not all and not job_ids:
+def job_status(cluster_name: str, job_ids: list[int] | None = None) -> dict[int | None, JobStatus | None]:
+    """Job → its status, None if there is no such job. The latest job if none is given; `{None: None}` without any."""
+    found = {row["id"]: row["status"] for row in queue(cluster_name)}
+    wanted = [next(iter(found), None)] if job_ids is None else job_ids
+    return {job_id: found.get(job_id) for job_id in wanted}
+
+
+def cancel(
+    cluster_name: str, all: bool = False, job_ids: list[int] | None = None, all_users: bool = False
+) -> list[int]:
+    """Cancels jobs of a cluster: these, or all, whoever's they are. Returns those that had not ended yet."""
+    if not all and not all_users and not job_ids:
         raise UsageError("Say which jobs (job_ids=[…]) or all of them (all=True).")
-    return _run(lambda client: client.cancel(cluster_name, None if all else job_ids))
+    return _run(lambda client: client.cancel(cluster_name, None if all or all_users else job_ids))
 
 
-def stop(cluster_name: str, purge: bool = False) -> None:
+def stop(cluster_name: str, purge: bool = False, graceful: bool = False, graceful_timeout: int | None = None) -> None:
     """Stops a cluster; its disks and the jobs that wait are kept (PARITY C04).
 
     Raises:
         ClusterDoesNotExist, ClusterNotUpError: there is no such cluster, or it is being made.
         NotSupportedError: its nodes cannot be stopped.
     """
-    _refuse(purge=purge)
+    _refuse(purge=purge, graceful=graceful, graceful_timeout=graceful_timeout)
     _run(lambda client: client.stop(cluster_name))
 
 
@@ -186,6 +226,7 @@ def start(
     retry_until_up: bool = False,
     down: bool = False,
     force: bool = False,
+    wait_for: str | None = None,
 ) -> None:
     """Starts a stopped cluster where it was; one that is up stays as it is (PARITY C05).
 
@@ -194,7 +235,7 @@ def start(
         ResourcesUnavailableError: its place cannot give the nodes now.
         UsageError: `down` without idle minutes.
     """
-    _refuse(force=force)
+    _refuse(force=force, wait_for=wait_for)
     _run(
         lambda client: client.start(
             cluster_name,
@@ -205,39 +246,62 @@ def start(
     )
 
 
-def autostop(cluster_name: str, idle_minutes: int, down: bool = False) -> None:
+def autostop(cluster_name: str, idle_minutes: int, down: bool = False, wait_for: str | None = None) -> None:
     """Stops a cluster, or takes it down, after so many idle minutes; negative: never. The last one counts (C09).
 
     Raises:
         ClusterDoesNotExist, ClusterNotUpError: there is no such cluster, or it is not up.
         NotSupportedError: its nodes cannot be stopped (without `down`).
     """
+    _refuse(wait_for=wait_for)
     _run(lambda client: client.autostop(cluster_name, idle_minutes, down))
 
 
-def down(cluster_name: str, purge: bool = False) -> None:
+def down(cluster_name: str, purge: bool = False, graceful: bool = False, graceful_timeout: int | None = None) -> None:
     """Takes a cluster down (PARITY C06).
 
     Raises:
         ClusterDoesNotExist: there is no such cluster.
     """
-    _refuse(purge=purge)
+    _refuse(purge=purge, graceful=graceful, graceful_timeout=graceful_timeout)
     _run(lambda client: client.down(cluster_name))
 
 
-def tail_logs(cluster_name: str, job_id: int | None = None, follow: bool = True) -> int:
-    """Prints the output of a job (the latest if not given). Returns its exit code; 101 if it has not ended."""
+def tail_logs(
+    cluster_name: str, job_id: int | None = None, follow: bool = True, tail: int = 0, output_stream: object = None
+) -> int:
+    """Prints the output of a job. Returns its exit code; 101 if it has not ended.
+
+    Args:
+        cluster_name: whose job.
+        job_id: the latest if not given.
+        follow: go on until it has ended.
+        tail: begin with so many lines; 0 is all.
+        output_stream: not supported yet.
+    """
+    _refuse(output_stream=output_stream)
+    _check_type(int, "a number of lines", tail=tail)
+    if tail < 0:
+        raise UsageError(f"tail must be a number of lines, found the value {tail}.")
 
     async def body(client: Client) -> int:
         job = await client.job(cluster_name, job_id)
-        merger = LineMerger(job["num_nodes"])
-        async for chunk in client.logs(cluster_name, job["id"], follow=follow):
-            _write(merger.feed(chunk.unit, chunk.rank, chunk.data))
-        _write(merger.flush())
+        async for data in client.output(cluster_name, job, follow=follow, tail=tail):
+            _write(data)
         job = await client.job(cluster_name, job["id"])
         return exit_code.of_job(job["status"])
 
     return _run(body)
+
+
+def get(request: T) -> T:
+    """What it is given: SkyPilot's calls return a request at once, and `get` waits for it; here every call waits."""
+    return request
+
+
+def stream_and_get(request: T) -> T:
+    """What it is given, as `get`: the calls print what there is to be seen."""
+    return request
 
 
 async def _finish(handle: Launch, task: Task, stream_logs: bool) -> tuple[int | None, ClusterHandle | None]:
@@ -261,7 +325,13 @@ def _one_task(entrypoint: object) -> Task:
 def _refuse(**options: object) -> None:
     for name, value in options.items():
         if value:
-            raise NotSupportedError(f"{name}={value!r} is not supported by this version yet.")
+            raise not_yet(name, name)
+
+
+def _check_type(kind: type, must: str, **arguments: object) -> None:
+    for name, value in arguments.items():
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise UsageError(f"{name} must be {must}, found {describe(value)}.")
 
 
 def _write(data: bytes) -> None:

@@ -27,6 +27,7 @@ from skyflow.errors import (
 )
 from skyflow.handle import Launch, LogChunk
 from skyflow.handle import follow as follow_job
+from skyflow.models.log_line import LastLines, LineMerger
 from skyflow.models.name import (
     check_cluster_name,
     cluster_workflow_id,
@@ -35,7 +36,7 @@ from skyflow.models.name import (
     task_queue,
 )
 from skyflow.models.stage import Stage
-from skyflow.models.support import check_launchable
+from skyflow.models.support import check_request
 from skyflow.settings import Settings, user_name
 
 if TYPE_CHECKING:
@@ -143,21 +144,22 @@ class Client:
             InvalidTaskError, InvalidClusterNameError, NotSupportedError: the request is wrong.
             StoreError: the snapshots cannot be written.
         """
-        name = check_cluster_name(cluster_name) if cluster_name else _made_up_name()
+        idle = idle_minutes_to_autostop
+        check_request(task, cluster_name, dryrun=dryrun, down=down, idle_minutes_to_autostop=idle)
         request: dict[str, Any] = {
             "dryrun": dryrun,
             "down": down,
             "detach_run": detach_run,
             "no_setup": no_setup,
             "retry_until_up": retry_until_up,
-            "idle_minutes_to_autostop": idle_minutes_to_autostop,
+            "idle_minutes_to_autostop": idle,
         }
         fastest = self.settings.optimize_target == "time" if optimize_target is None else optimize_target.name == "TIME"
         if fastest and task.has_time_estimator and task.best_resources is None:
             from skyflow import planner  # rare: it loads the catalogs
 
             task = await planner.fastest_first(task, self.settings)
-        return await self._start(task, name, request, on_snapshot)
+        return await self._start(task, cluster_name or _made_up_name(), request, on_snapshot)
 
     async def exec(
         self,
@@ -174,15 +176,13 @@ class Client:
         Raises:
             ClusterDoesNotExist: there is no such cluster.
         """
+        check_request(task, cluster_name, dryrun=dryrun)
         await self._check_exists(cluster_name)
         stages = [stage.name for stage in EXEC_STAGES]
         request = {"down": down, "detach_run": detach_run, "dryrun": dryrun, "stages": stages}
         return await self._start(task, cluster_name, request, on_snapshot)
 
     async def _start(self, task: Task, cluster: str, request: dict[str, Any], on_snapshot: OnSnapshot | None) -> Launch:
-        task.validate()
-        if not request["dryrun"]:
-            check_launchable(task)
         config = task.to_yaml_config()
         config.pop("secrets", None)  # a plan needs none, and a launch that has some was refused
         if task.best_resources is not None:  # already planned: nothing else is tried (PARITY E17)
@@ -453,6 +453,36 @@ class Client:
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
+
+    async def output(
+        self, cluster_name: str, job: dict[str, Any], *, follow: bool = True, tail: int = 0, rank: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """The same as it is shown: of several nodes in whole lines, each marked with its rank.
+
+        Args:
+            cluster_name: whose job.
+            job: as `job` tells it.
+            follow: go on until it has ended.
+            tail: begin with so many lines; 0 is all.
+            rank: only this one, as it is.
+        """
+        merger = LineMerger(1 if rank is not None else job["num_nodes"])
+        offsets: dict[tuple[str, int], int] = {}
+
+        async def shown(follow: bool) -> AsyncIterator[bytes]:
+            async for chunk in self.logs(cluster_name, job["id"], follow=follow, offsets=offsets):
+                if rank is None or chunk.rank == rank:
+                    yield merger.feed(chunk.unit, chunk.rank, chunk.data)
+
+        if tail:
+            last = LastLines(tail)
+            async for data in shown(False):
+                last.feed(data)
+            yield last.lines()
+        if follow or not tail:
+            async for data in shown(follow):
+                yield data
+        yield merger.flush()
 
     async def job(self, cluster_name: str, job_id: int | None = None) -> dict[str, Any]:
         """One job (the latest if not given) as `queue` shows it, with the `uid` of the life of its cluster.

@@ -80,17 +80,23 @@ def plan_task(task: Task, market: Market, target: Target = "cost") -> Plan:
     return elsewhere
 
 
-def plan_dag(dag: Dag, market: Market, target: Target = "cost") -> GraphPlan:
+def plan_dag(dag: Dag, market: Market, target: Target = "cost", blocked: Sequence[Resources] = ()) -> GraphPlan:
     """The best place for each task of a graph, the traffic between them included.
 
     If one of them cannot be where this machine can make nodes, all of them are planned as if every cloud could be used.
 
+    Args:
+        dag: the tasks, and what comes after what.
+        market: what to choose from.
+        target: what is best.
+        blocked: what may not be used, besides what each task blocks.
+
     Raises:
         ResourcesUnavailableError: there is no place for one of them.
     """
-    plans = _regions(dag, market.catalogs, target)
+    plans = _regions(dag, market.catalogs, target, blocked)
     if not all(plan.offers for plan in plans) and market.others:
-        plans = _regions(dag, [*market.catalogs, *market.others], target)
+        plans = _regions(dag, [*market.catalogs, *market.others], target, blocked)
     tasks = []
     for number, (task, plan) in enumerate(zip(dag.tasks, plans, strict=True), 1):
         if not plan.offers:
@@ -108,18 +114,20 @@ def plan_dag(dag: Dag, market: Market, target: Target = "cost") -> GraphPlan:
     return plan_graph(tasks, dag.edge_indexes(), target)
 
 
-def _regions(dag: Dag, catalogs: Sequence[Catalog], target: Target) -> list[Plan]:
+def _regions(dag: Dag, catalogs: Sequence[Catalog], target: Target, blocked: Sequence[Resources]) -> list[Plan]:
     """For each task, the best offer of each region."""
-    return [best_by_region(plan_request(task), catalogs, target, _hours(task)) for task in dag.tasks]
+    requests = [plan_request(task, blocked=blocked) for task in dag.tasks]
+    return [
+        best_by_region(request, catalogs, target, _hours(task))
+        for request, task in zip(requests, dag.tasks, strict=True)
+    ]
 
 
 def optimize(
-    dag: Dag, target: Target, settings: Settings, blocked_resources: Iterable[Resources], names: Iterable[str] | None
+    dag: Dag, target: Target, settings: Settings, blocked: Sequence[Resources], names: Iterable[str] | None
 ) -> GraphPlan:
     """Plans a graph and notes the chosen place in each task, as `best_resources`."""
-    for task in dag.tasks:
-        task.blocked_resources += [one for one in blocked_resources if one not in task.blocked_resources]
-    found = plan_dag(dag, asyncio.run(market(settings, names)), target)
+    found = plan_dag(dag, asyncio.run(market(settings, names)), target, blocked)
     for task, planned in zip(dag.tasks, found.tasks, strict=True):
         task.best_resources = as_resources(planned.offer, task)
     return found

@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 import skyflow
 from skyflow.cli.app import app
-from skyflow.cli.options import LATER, TaskOptions
+from skyflow.cli.options import TaskOptions
 from skyflow.cli.task import make_dag, make_task
-from skyflow.errors import InvalidTaskError, NotSupportedError, UsageError
+from skyflow.errors import InvalidClusterNameError, InvalidTaskError, NotSupportedError, UsageError
+
+LONG = {"--clone": "--clone-disk-from", "-w": "--workspace"}
 
 
 def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -31,7 +33,21 @@ def test_every_command_has_a_help_text(words: tuple[str, ...]) -> None:
         assert "Usage: " in done.output
 
 
-@pytest.mark.parametrize("flag", list(LATER))
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--wait-for",
+        "--clone-disk-from",
+        "--clone",
+        "--fast",
+        "--resize",
+        "--workspace",
+        "-w",
+        "--graceful",
+        "--purge",
+        "--force",
+    ],
+)
 def test_flags_of_later_versions_are_refused_with_a_sentence(flag: str) -> None:
     """On every command that has it."""
     found = [
@@ -44,7 +60,7 @@ def test_flags_of_later_versions_are_refused_with_a_sentence(flag: str) -> None:
     for name, parameter in found:
         done = CliRunner().invoke(app, [name, "x", flag, *([] if parameter.is_flag else ["5"])])
         assert isinstance(done.exception, NotSupportedError)
-        assert str(done.exception).startswith(f"{flag}: ")
+        assert str(done.exception).startswith(f"{LONG.get(flag, flag)}: ")
 
 
 def make(*words: str, **options: Any) -> Any:
@@ -85,6 +101,18 @@ def test_flags_replace_what_the_task_says(tmp_path: Path, monkeypatch: pytest.Mo
         "disk_tier": "high", "network_tier": "best", "image_id": "docker:x", "ports": ["8080", "9000-9001"],
         "max_hourly_cost": 3,
     }  # fmt: skip
+
+
+def test_none_takes_away_what_the_task_says(tmp_path: Path) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text(
+        "run: x\nresources: {infra: aws/us-east-1, gpus: T4, instance_type: a, cpus: 4, memory: 4, disk_size: 5, "
+        "disk_tier: low, network_tier: best, local_disk: nvme, image_id: x, ports: [80, 90]}"
+    )
+    given = dict.fromkeys(
+        "infra gpus instance_type cpus memory disk_size disk_tier network_tier local_disk image_id".split(), "none"
+    )
+    assert make(str(path), **given, ports=["None"]).resources[0] == skyflow.Resources()
 
 
 def test_flags_change_every_choice(tmp_path: Path) -> None:
@@ -145,6 +173,22 @@ def test_secrets_of_flags_are_filled_in_where_variables_are(tmp_path: Path) -> N
     task = make(str(path), secret=["T=hush"])
     assert task.workdir == f"{tmp_path}/hush"
     assert task.to_yaml_config()["workdir"] == f"{tmp_path}/$T"
+
+
+def test_the_command_line_refuses_before_it_starts_anything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("skyflow.cli.launch.run", lambda body, config: pytest.fail("connected"))
+    path = tmp_path / "task.yaml"
+    path.write_text("run: x\nresources: {job_recovery: FAILOVER}")
+    for words, error in (
+        (["launch", "-c", "a b", "true"], InvalidClusterNameError),
+        (["launch", "-c", "a b", "--dryrun", "true"], InvalidClusterNameError),
+        (["exec", "a b", "true"], InvalidClusterNameError),
+        (["launch", str(path)], InvalidTaskError),
+        (["exec", "c", str(path)], InvalidTaskError),
+        (["launch", "--workdir", str(tmp_path / "absent"), "true"], InvalidTaskError),
+        (["launch", "-i", "-5", "--down", "true"], UsageError),
+    ):
+        assert isinstance(CliRunner().invoke(app, words).exception, error), words
 
 
 def test_the_synchronous_api_refuses_before_it_starts_anything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from skyflow.later import NAMES as NAMES_OF_LATER
 from skyflow.models.header import GROUP_FIELDS
 from tests.models import test_support, test_yaml_fields
 
@@ -19,9 +20,9 @@ ROWS = [
     *(f"E{number:02}" for number in range(1, 36)),
     *(f"K{number:02}" for number in range(1, 20)),
     *(f"R{number:02}" for number in range(1, 11)),
-    "C01", "C02", "C03",
-]  # fmt: skip
-"""launch and exec; Task; Resources; what of the clusters' API this version has."""
+    *(f"C{number:02}" for number in range(1, 10)),
+]
+"""launch and exec; Task; Resources; the clusters' API."""
 
 NAMES = ["OptimizeTarget", "Dag", "Dag.from_yaml", "Storage", "exceptions"]
 
@@ -106,6 +107,11 @@ def test_a_test_that_carries_the_number_of_a_row_is_named_by_it() -> None:
         for name in names:
             carried = [row for row in others if f"_{row}_" in f"{name}_"]
             assert not carried or set(carried) & set(numbers), (cells[0], name)
+
+
+def test_every_name_that_is_known_and_not_there_is_under_later() -> None:
+    names = [name for name in fields_of(section("## Later")) if name not in ("AttributeError", "hasattr")]
+    assert sorted(names) == sorted(NAMES_OF_LATER)
 
 
 def test_every_name_is_there() -> None:

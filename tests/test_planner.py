@@ -78,6 +78,21 @@ def test_blocked_resources_and_the_cost_limit_are_kept(settings: Settings) -> No
     assert caught.value.failover_history == []
 
 
+@pytest.mark.parametrize("several", [list, tuple, set, iter])
+def test_what_is_blocked_is_blocked_for_this_plan_only_and_for_every_task(settings: Settings, several: Any) -> None:
+    dag = sky.Dag()
+    for name in ("a", "b"):
+        dag.add(sky.Task(name, run="x", resources=sky.Resources(accelerators="A100:8")))
+    aws = sky.Resources(cloud="aws")
+    sky.optimize(dag, quiet=True, enabled_clouds=BOTH, blocked_resources=several([aws]))
+    assert [task.best_resources.cloud for task in dag.tasks] == ["gcp", "gcp"]
+    assert [task.blocked_resources for task in dag.tasks] == [[], []]
+    sky.optimize(dag, quiet=True, enabled_clouds=BOTH)
+    assert [task.best_resources.cloud for task in dag.tasks] == ["aws", "aws"]
+    assert planned(dag.tasks[0], blocked_resources=aws).cloud == "gcp"
+    assert sky.optimize(dag, quiet=True, enabled_clouds="gcp").tasks[0].best_resources.cloud == "gcp"
+
+
 def test_ordered_resources_win_whatever_they_cost(settings: Settings) -> None:
     ordered = [sky.Resources(accelerators="H100:8"), sky.Resources(accelerators="T4")]
     assert planned(sky.Task(run="x").set_resources(ordered)).accelerators == {"H100": 8}
@@ -183,6 +198,10 @@ def test_wrong_calls(settings: Settings) -> None:
         sky.optimize("x")  # type: ignore[arg-type]
     with pytest.raises(NotSupportedError, match="There is no catalog of 'mars'"):
         sky.optimize(sky.Task(run="x"), enabled_clouds=["mars"])
+    with pytest.raises(UsageError, match=r"There is no task in Dag\("):
+        sky.optimize(sky.Dag())
+    with pytest.raises(ValueError, match="blocked_resources must be a list of Resources, found the string 'aws'"):
+        sky.optimize(sky.Task(run="x"), blocked_resources=["aws"])  # type: ignore[list-item]
     with pytest.raises(ResourcesUnavailableError, match=r"nothing has V100:3, there is: V100:1, V100:4, V100:8"):
         planned(sky.Task(run="x", resources={"accelerators": "V100:3"}))
 

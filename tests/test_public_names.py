@@ -11,19 +11,47 @@ import skyflow
 def test_exported_names() -> None:
     assert skyflow.__all__ == [
         "AWS",
+        "DO",
         "GCP",
+        "IBM",
+        "OCI",
+        "SCP",
+        "SSH",
+        "Azure",
         "Client",
         "ClusterHandle",
+        "ClusterStatus",
+        "Cudo",
         "Dag",
+        "DagExecution",
+        "Fluidstack",
+        "Hyperbolic",
+        "JobStatus",
+        "K8s",
+        "Kubernetes",
+        "Lambda",
         "Launch",
         "Local",
+        "Mithril",
+        "Nebius",
         "OptimizeTarget",
+        "Paperspace",
+        "PrimeIntellect",
         "Resources",
+        "RunPod",
+        "Seeweb",
+        "Shadeform",
+        "Slurm",
         "Stage",
+        "StatusRefreshMode",
         "Storage",
         "StorageMode",
         "StoreType",
         "Task",
+        "Vast",
+        "Verda",
+        "Vsphere",
+        "Yotta",
         "autostop",
         "cancel",
         "clouds",
@@ -31,16 +59,19 @@ def test_exported_names() -> None:
         "down",
         "exceptions",
         "exec",
+        "get",
+        "job_status",
         "launch",
         "optimize",
         "queue",
         "start",
         "status",
         "stop",
+        "stream_and_get",
         "tail_logs",
     ]
     for name in skyflow.__all__:
-        assert getattr(skyflow, name).__name__.removeprefix("skyflow.") == name
+        assert getattr(skyflow, name).__name__.removeprefix("skyflow.") == {"K8s": "Kubernetes"}.get(name, name)
         assert name in dir(skyflow)
 
 
@@ -59,6 +90,7 @@ def test_import_skyflow_loads_nothing_heavy() -> None:
     program = """
 import sys, skyflow
 skyflow.Task(run="x"), skyflow.Resources(cpus=2), skyflow.launch, skyflow.Client
+skyflow.Azure(), skyflow.ClusterStatus, skyflow.JobStatus, hasattr(skyflow, "start")
 heavy = ("temporalio", "pydantic", "asyncssh", "obstore", "pulp", "boto3", "rich", "typer", "yaml")
 print([name for name in heavy if name in sys.modules])
 """

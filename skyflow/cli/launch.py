@@ -12,6 +12,7 @@ from skyflow.cli.task import make_dag, make_task
 from skyflow.ending import leave
 from skyflow.errors import CommandError, SkyflowError, UsageError
 from skyflow.models import exit_code
+from skyflow.models.support import check_request
 from skyflow.models.task import Task
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def launch(
         show_dag(dag, options, output)
         return
     task = make_task(words, options)
+    idle = flags["idle_minutes_to_autostop"]
+    check_request(task, cluster, dryrun=flags["dryrun"], down=flags["down"], idle_minutes_to_autostop=idle)
     if output == "json":
         leave(run(lambda client: _print_plan(client, task, cluster), options.config))
     leave(run(lambda client: _launch(client, task, cluster, start_only, flags), options.config))
@@ -40,6 +43,7 @@ def launch(
 def execute(words: list[str], options: TaskOptions, cluster: str, start_only: bool, **flags: Any) -> None:
     """Starts an exec and shows it until it ends. Leaves with the job's exit code."""
     task = make_task(words, options)
+    check_request(task, cluster, dryrun=flags["dryrun"])
     leave(run(lambda client: _execute(client, task, cluster, start_only, flags), options.config))
 
 

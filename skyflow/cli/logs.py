@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skyflow.cli import view
 from skyflow.cli.follow import write
@@ -14,11 +13,9 @@ from skyflow.cli.session import run
 from skyflow.ending import leave
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, JobDoesNotExist, UsageError
 from skyflow.models import exit_code
-from skyflow.models.log_line import LineMerger
 
 if TYPE_CHECKING:
     from skyflow.client import Client
-    from skyflow.handle import LogChunk
 
 FOLDER = Path("~/sky_logs")
 """Where `--sync-down` puts logs, as SkyPilot does."""
@@ -36,49 +33,14 @@ def logs(cluster: str, job_ids: list[int], *, follow: bool, tail: int, rank: int
         if rank is not None and not 0 <= rank < job["num_nodes"]:
             raise UsageError(f"Job {job['id']} has no rank {rank}: it runs on {job['num_nodes']} node(s), from 0 on.")
         try:
-            await _print(client, cluster, job, follow, tail, rank)
+            async for data in client.output(cluster, job, follow=follow, tail=tail, rank=rank):
+                write(data)
         except asyncio.CancelledError:
             return exit_code.INTERRUPTED
         code = exit_code.of_job((await client.job(cluster, job["id"]))["status"])
         return 0 if code == exit_code.NOT_FINISHED and not follow else code
 
     leave(run(body))
-
-
-async def _print(client: Client, cluster: str, job: dict[str, Any], follow: bool, tail: int, rank: int | None) -> None:
-    merger = LineMerger(1 if rank is not None else job["num_nodes"])
-
-    async def shown(chunks: AsyncIterator[LogChunk]) -> AsyncIterator[bytes]:
-        async for chunk in chunks:
-            if rank is None or chunk.rank == rank:
-                yield merger.feed(chunk.unit, chunk.rank, chunk.data)
-
-    offsets: dict[tuple[str, int], int] = {}
-    if tail:
-        last = _LastLines(tail)
-        async for data in shown(client.logs(cluster, job["id"], follow=False, offsets=offsets)):
-            last.feed(data)
-        write(last.lines())
-    if follow or not tail:
-        async for data in shown(client.logs(cluster, job["id"], follow=follow, offsets=offsets)):
-            write(data)
-    write(merger.flush())
-
-
-class _LastLines:
-    """The last lines of what it is fed."""
-
-    def __init__(self, count: int) -> None:
-        self._lines: deque[bytes] = deque(maxlen=count)
-        self._rest = b""
-
-    def feed(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        self._lines.extend(line + b"\n" for line in lines)
-
-    def lines(self) -> bytes:
-        kept = [*self._lines, self._rest] if self._rest else list(self._lines)
-        return b"".join(kept[-(self._lines.maxlen or 0) :])
 
 
 def status(cluster: str, job_ids: list[int]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from skyflow.errors import NotSupportedError
+from skyflow.later import not_yet
 
 Text = str | None
 TASK, RESOURCES = "What is run", "What it runs on"
@@ -69,22 +69,8 @@ class TaskOptions:
         )  # fmt: skip
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         given |= {"accelerators": self.gpus} if self.gpus is not None else {}
-        given |= {"ports": self.ports} if self.ports else {}
+        given |= {"ports": self.ports if len(self.ports) > 1 else self.ports[0]} if self.ports else {}
         return {name: None if str(value).lower() == "none" else value for name, value in given.items()}
-
-
-LATER = {
-    "--wait-for": "an idle rule that minds more than jobs",
-    "--clone-disk-from": "a copy of another cluster's disk",
-    "--fast": "a launch that skips setup where nothing changed",
-    "--resize": "a cluster that changes its number of nodes (take it down, and launch it again)",
-    "--workspace": "workspaces",
-    "--graceful": "an end that waits for uploads",
-    "--graceful-timeout": "an end that waits for uploads",
-    "--purge": "forgetting a cluster whose nodes may still exist",
-    "--force": "a start of what runs",
-}
-"""Flags of SkyPilot that this version knows by name only."""
 
 
 def later(*names: str) -> Any:
@@ -92,7 +78,7 @@ def later(*names: str) -> Any:
 
     def refuse(value: Any) -> Any:
         if value not in (None, False):
-            raise NotSupportedError(f"{names[0]}: {LATER[names[0]]} is not supported by this version of skyflow yet.")
+            raise not_yet(names[0].removeprefix("--").replace("-", "_"), names[0])
         return value
 
     return typer.Option(*names, hidden=True, callback=refuse)

@@ -39,7 +39,7 @@ def make_dag(words: list[str], options: TaskOptions) -> Dag:
         dag = Dag()
         dag.add(make_task(words, options))
         return dag
-    dag = Dag.from_yaml(path, envs=_envs(options), secrets=_secrets(options))
+    dag = Dag.from_yaml(path, _envs(options), _secrets(options))
     if len(dag) > 1 and options.name is not None:
         dag.name = options.name
     for task in dag.tasks:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from skyflow.errors import NotSupportedError
+from skyflow.models import place
 
 if TYPE_CHECKING:
     from skyflow.catalog.table import Catalog
@@ -84,8 +85,8 @@ async def _check(name: str, settings: Settings) -> CloudAccess:
 
 def __getattr__(name: str) -> Any:
     """`clouds.AWS()`, for programs that name a cloud so (PARITY R01)."""
-    if name in ("AWS", "GCP", "Local"):
-        return getattr(importlib.import_module("skyflow.models.place"), name)
+    if name in (*place.CLASSES, "K8s"):
+        return getattr(place, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

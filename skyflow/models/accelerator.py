@@ -25,8 +25,8 @@ come in slices of every size, and their names carry the size."""
 
 _ALIASES = {
     "a100-40gb": "A100", "a100-sxm4-40gb": "A100", "a100-sxm4-80gb": "A100-80GB", "a100-80g": "A100-80GB",
-    "h100-80gb": "H100", "h100-80gb-hbm3": "H100", "h100-sxm": "H100", "h100-mega-80gb": "H100-MEGA",
-    "h200-141gb": "H200", "h200-sxm": "H200", "v100-16gb": "V100", "v100-sxm2": "V100", "t4-16gb": "T4",
+    "h100-80gb": "H100", "h100-80gb-hbm3": "H100", "h100-mega-80gb": "H100-MEGA",
+    "h200-141gb": "H200", "v100-16gb": "V100", "v100-sxm2": "V100", "t4-16gb": "T4",
     "rtx-3090": "RTX3090", "rtx-4090": "RTX4090", "rtx-5090": "RTX5090", "rtx-pro-6000": "RTXPRO6000",
     "inf1": "Inferentia", "inf2": "Inferentia2", "trn1": "Trainium", "trn2": "Trainium2",
 }  # fmt: skip

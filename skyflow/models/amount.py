@@ -12,6 +12,9 @@ _AMOUNT = re.compile(r"(-?[0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-zA-Z]*)\s*(\+?)", re.A
 _GIB = {"": 1.0, "K": 1 / (1 << 20), "M": 1 / (1 << 10), "G": 1.0, "T": float(1 << 10), "P": float(1 << 20)}
 _PER_CPU = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)x(\+?)", re.ASCII)
 
+DISK_TIERS = ("low", "medium", "high", "ultra", "best")
+"""How fast a disk is."""
+
 
 def check_cpus(value: object) -> str:
     """CPUs a node: `4`, or `4+` for at least 4."""

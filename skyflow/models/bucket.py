@@ -37,11 +37,6 @@ _URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://(.*)", re.DOTALL)
 _AZURE = re.compile(r"[a-z0-9]+\.blob\.core\.windows\.net/([^/]+)(?:/.*)?")
 
 
-def is_uri(source: str) -> bool:
-    """Whether a source is somewhere else, not a path of this machine."""
-    return _URI.fullmatch(source) is not None
-
-
 def bucket_of(uri: str) -> tuple[StoreType, str]:
     """The store and the bucket of a URI: `s3://bucket/…`, `cos://region/bucket/…`, `hf://datasets/who/what/…`."""
     found = _URI.fullmatch(uri)
@@ -61,11 +56,3 @@ def bucket_of(uri: str) -> tuple[StoreType, str]:
             f"Got: {show(uri)}"
         )
     return SCHEMES[scheme], bucket
-
-
-def uri_of(store: StoreType, bucket: str) -> str | None:
-    """The URI of a bucket, where its name is enough for one."""
-    schemes = {kind: scheme for scheme, kind in SCHEMES.items()}
-    if store in (StoreType.AZURE, StoreType.IBM, StoreType.VOLUME) or not bucket:
-        return None
-    return f"{schemes[store]}://{bucket}"

@@ -14,6 +14,8 @@ from skyflow.models.document import Document, Path, describe
 from skyflow.models.place import check_infra
 from skyflow.models.resources import ALIASES, PLACE_FIELDS, SCHEMA, Resources
 
+CHOICES = ("any_of", "ordered")
+
 MOST = 1000
 """Sets of resources in one task."""
 
@@ -51,18 +53,20 @@ class Choice(list[Resources]):
         return {"ordered" if self.ordered else "any_of": [one.to_yaml_config() for one in self]}
 
     def override(self, values: Mapping[str, Any]) -> Choice:
-        """Every set with these values instead of its own (PARITY K12)."""
+        """Every set with these values instead of its own; None takes a value away (PARITY K12)."""
         if not isinstance(values, Mapping):
             raise InvalidTaskError(f"What overrides resources must be a mapping of fields, found {describe(values)}.")
         for field in values:
             if problem := SCHEMA.unknown(field, None):
                 raise problem
         given = {ALIASES.get(field, field): value for field, value in values.items()}
-        accelerators = given.pop("accelerators", None)
+        if "infra" in given and given["infra"] is None:
+            given = dict.fromkeys(PLACE_FIELDS) | given
+        accelerators = given.get("accelerators")
         if accelerators is None:
             return Choice((one.copy(**given) for one in self), ordered=self.ordered)
         kinds = accelerator.parse(accelerators)
-        bare = [one.copy(**given, accelerators=None) for one in self]
+        bare = [one.copy(**given | {"accelerators": None}) for one in self]
         ordered = self.ordered or isinstance(accelerators, list)
         return Choice((one.copy(accelerators=kind) for one in bare for kind in kinds), ordered=ordered)
 
@@ -104,8 +108,9 @@ def read_choice(document: Document, section: object, path: Path) -> Choice:
     """The `resources` section of a document. Errors name the line."""
     if section is None:
         return Choice()
-    base = document.fields(section, path, SCHEMA)
-    choices = [field for field in ("any_of", "ordered") if field in base]
+    given = document.fields(section, path, SCHEMA)
+    base = {field: value for field, value in given.items() if field not in CHOICES or value not in ([], ())}
+    choices = [field for field in CHOICES if field in base]
     if len(choices) == 2:
         raise InvalidTaskError(f"{document.at((*path, 'ordered'))}resources: give either any_of or ordered, not both.")
     entries: list[tuple[dict[str, Any], Path]] = [({}, path)]
@@ -147,16 +152,16 @@ class _Merged(Document):
 
 
 def _entries(document: Document, value: object, path: Path) -> list[tuple[dict[str, Any], Path]]:
-    if not isinstance(value, list | tuple) or not value:
-        what = describe(value) if not isinstance(value, list | tuple) else "an empty one"
+    if not isinstance(value, list | tuple):
         raise InvalidTaskError(
-            f"{document.at(path)}resources.{path[-1]} must be a list of resources, one entry for each, found {what}."
+            f"{document.at(path)}resources.{path[-1]} must be a list of resources, one entry for each, "
+            f"found {describe(value)}."
         )
     found = []
     for index, entry in enumerate(value):
         at = (*path, index)
         fields = document.fields({} if entry is None else entry, at, SCHEMA)
-        if nested := next((field for field in ("any_of", "ordered") if field in fields), None):
+        if nested := next((field for field in CHOICES if field in fields), None):
             raise InvalidTaskError(
                 f"{document.at((*at, nested))}resources.{path[-1]}: {nested} cannot be nested in it."
             )
@@ -196,7 +201,7 @@ def _kinds(lines: Document, merged: dict[str, Any], path: Path) -> tuple[list[di
     if len(names) != 1:
         return [{}], False  # none, or both, which is an error that Resources tells
     value = merged.pop(names[0])
-    kinds = lines.check((*path, names[0]), accelerator.parse, value)
+    kinds = lines.check_items((*path, names[0]), accelerator.parse, value)
     return [{"accelerators": kind} for kind in kinds], isinstance(value, list) and len(kinds) > 1
 
 

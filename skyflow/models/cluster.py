@@ -9,13 +9,12 @@ granted in the order in which they came.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError, NotSupportedError
-from skyflow.models.job import STOPPED_WITH_GANG, Gang, JobEnd, JobRecord, JobStatus, as_row
+from skyflow.models.job import STOPPED_WITH_GANG, Gang, JobEnd, JobRecord, as_row
 from skyflow.models.node import Node, NodeStatus, Offer
 from skyflow.models.operation import (
     AbandonJob,
@@ -45,17 +44,12 @@ from skyflow.models.operation import (
     Submission,
 )
 from skyflow.models.schedule import Room, Waiting, schedule
+from skyflow.models.status import ClusterStatus, JobStatus
 from skyflow.models.usage import UpInterval
 from skyflow.models.wire import Wire
 
 MAX_REASON = 300
 """Characters that are kept of why a job ended as it did."""
-
-
-class ClusterStatus(StrEnum):
-    INIT = "INIT"
-    UP = "UP"
-    STOPPED = "STOPPED"
 
 
 class ClusterState(Wire):

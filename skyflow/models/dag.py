@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from skyflow.errors import InvalidTaskError
+from skyflow.models.document import describe
 from skyflow.models.task import Pairs, Task, collecting
 
 if TYPE_CHECKING:
@@ -40,27 +41,29 @@ class Dag:
         self._tokens: list[Token[Any]] = []
 
     @classmethod
-    def from_yaml(cls, path: str | os.PathLike[str], envs: Pairs = None, secrets: Pairs = None) -> Dag:
+    def from_yaml(
+        cls, path: str | os.PathLike[str], env_overrides: Pairs = None, secrets_overrides: Pairs = None
+    ) -> Dag:
         """The tasks of a YAML file: one, a pipeline (each after the one before it), or a job group.
 
         Args:
             path: of the file.
-            envs: variables that replace those of every task (`--env`).
-            secrets: values of secrets, the same (`--secret`).
+            env_overrides: variables that replace those of every task (`--env`).
+            secrets_overrides: values of secrets, the same (`--secret`).
 
         Raises:
             InvalidTaskError: something in it is wrong; names the file and the line.
         """
         from skyflow.models import dag_source, yaml_source  # as in Task.from_yaml
 
-        return dag_source.read_dag(yaml_source.read_documents(path), envs, secrets)
+        return dag_source.read_dag(yaml_source.read_documents(path), env_overrides, secrets_overrides)
 
     @classmethod
-    def from_yaml_str(cls, text: str, envs: Pairs = None, secrets: Pairs = None) -> Dag:
+    def from_yaml_str(cls, text: str, env_overrides: Pairs = None, secrets_overrides: Pairs = None) -> Dag:
         """The same of a text."""
         from skyflow.models import dag_source, yaml_source  # as in Task.from_yaml
 
-        return dag_source.read_dag(yaml_source.read_texts(text), envs, secrets)
+        return dag_source.read_dag(yaml_source.read_texts(text), env_overrides, secrets_overrides)
 
     def to_yaml_configs(self) -> list[dict[str, Any]]:
         """The documents from which the same tasks come.
@@ -82,7 +85,9 @@ class Dag:
         return len(tasks) > 1 and is_header(tasks[0])
 
     def add(self, task: Task) -> None:
-        """Adds a task, once."""
+        """Adds a task, once. Raises InvalidTaskError if it is none."""
+        if not isinstance(task, Task):
+            raise InvalidTaskError(f"A Dag is of tasks, found {describe(task)}.")
         if not any(one is task for one in self.tasks):
             self.tasks.append(task)
 

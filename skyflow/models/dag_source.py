@@ -9,7 +9,7 @@ from skyflow.models.dag import Dag
 from skyflow.models.document import Document
 from skyflow.models.header import DagExecution, check_header, check_members, is_header
 from skyflow.models.task import Pairs
-from skyflow.models.task_source import read_task
+from skyflow.models.task_source import check_not_empty, read_task
 
 
 def read_dag(documents: Sequence[Document], overrides: Pairs = None, secrets: Pairs = None) -> Dag:
@@ -32,8 +32,8 @@ def read_dag(documents: Sequence[Document], overrides: Pairs = None, secrets: Pa
         elif not rest:
             raise InvalidTaskError(f"{first.at()}The header of a pipeline is followed by tasks, and there is none.")
         documents = rest
-    elif first.config is None and not first.name:
-        raise InvalidTaskError("Task YAML is empty or contains no task definition.")
+    elif not rest:
+        check_not_empty(first)
     dag = Dag(header.name if header else None, header)
     for document in documents:
         dag.add(read_task(document, overrides, secrets))

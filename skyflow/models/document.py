@@ -45,6 +45,13 @@ class Document:
         except (InvalidTaskError, NotSupportedError) as error:
             raise type(error)(f"{self.at(path)}{error}") from None
 
+    def check_items(self, path: Path, checker: Callable[[Any], Value], value: object) -> Value:
+        """The same of a list or mapping; its errors get the line of the item that is wrong by itself."""
+        try:
+            return checker(value)
+        except InvalidTaskError as error:
+            raise type(error)(f"{self.at(_of_wrong_item(path, checker, value))}{error}") from None
+
     def fields(self, value: object, path: Path, schema: Schema) -> dict[str, Any]:
         """The fields of one mapping of the document. A field without a value counts as absent.
 
@@ -63,7 +70,18 @@ class Document:
                 error = problem(field, value[field])
                 if error:
                     raise type(error)(f"{self.at((*path, field))}{error}")
-        return {field: given for field, given in value.items() if given is not None}
+        return {field: given for field, given in value.items() if given is not None and field not in schema.dropped}
+
+
+def _of_wrong_item(path: Path, checker: Callable[[Any], object], value: object) -> Path:
+    """The path of the first item of a list or mapping that is wrong by itself; that of the whole if none is."""
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value if isinstance(value, list) else ())
+    for key, item in pairs:
+        try:
+            checker({key: item} if isinstance(value, Mapping) else [item])
+        except InvalidTaskError:
+            return (*path, key)
+    return path
 
 
 class Schema:
@@ -75,26 +93,43 @@ class Schema:
         fields: those that this version honours.
         later: those that SkyPilot has and this version has not.
         prefix: how to call the mapping when one of its fields is named: `resources.` for `resources.ports`.
+        dropped: those that SkyPilot writes for itself and that say nothing more than the others.
+        open: whether there may be others, as SkyPilot's plugins have; what is almost a known one is a typing error.
     """
 
-    def __init__(self, kind: str, example: str, fields: Iterable[str], later: Iterable[str], prefix: str = "") -> None:
+    def __init__(
+        self,
+        kind: str,
+        example: str,
+        fields: Iterable[str],
+        later: Iterable[str],
+        prefix: str = "",
+        dropped: Iterable[str] = (),
+        open: bool = False,
+    ) -> None:
         self.kind = kind
         self.example = example
         self.known = frozenset(fields)
         self.later = frozenset(later)
         self.prefix = prefix
+        self.dropped = frozenset(dropped)
+        self.open = open
 
     def unknown(self, field: object, value: object) -> SkyflowError | None:
         """The error for a field that does not exist, with SkyPilot's hint (PARITY §2)."""
-        if field in self.known or field in self.later:
+        hint = self.hint(field)
+        return InvalidTaskError(f"Invalid {self.kind} YAML: {hint}") if hint else None
+
+    def hint(self, field: object) -> str | None:
+        """What was probably meant by a field that does not exist; None if it does."""
+        if field in self.known | self.later | self.dropped:
             return None
         import difflib  # only here: it costs the start of every command milliseconds
 
         close = difflib.get_close_matches(field, self.known | self.later, 1) if isinstance(field, str) else []
-        hint = (
-            f"Instead of {field!r}, did you mean {close[0]!r}?" if close else f"Found unsupported field {show(field)}."
-        )
-        return InvalidTaskError(f"Invalid {self.kind} YAML: {hint}")
+        if close:
+            return f"Instead of {field!r}, did you mean {close[0]!r}?"
+        return None if self.open and isinstance(field, str) else f"Found unsupported field {show(field)}."
 
     def missing(self, field: object, value: object) -> SkyflowError | None:
         """The error for a field that only a later version will have."""

@@ -35,20 +35,16 @@ def check_name_form(name: str | None) -> None:
         )
 
 
-def check_setup(setup: object) -> str | None:
-    """The script that prepares a node."""
-    if setup is not None and not isinstance(setup, str):
-        raise InvalidTaskError(f"setup must be a shell script (str). Got {type(setup)}")
-    return None if setup is None else check_text(setup, "setup")
+def check_script(field: str, script: object) -> str | None:
+    """A shell script."""
+    if script is not None and not isinstance(script, str):
+        raise InvalidTaskError(f"{field} must be a shell script (str). Got {type(script)}")
+    return None if script is None else check_text(script, field)
 
 
 def check_run(run: object) -> str | RunFunction | None:
     """The script that is the job, or a function that gives one for each node."""
-    if run is None or callable(run):
-        return run
-    if not isinstance(run, str):
-        raise InvalidTaskError(f"run must be a shell script (str). Got {type(run)}")
-    return check_text(run, "run")
+    return run if callable(run) else check_script("run", run)
 
 
 def check_num_nodes(num_nodes: object) -> int:
@@ -86,8 +82,10 @@ def _check_git(document: Document, workdir: Mapping[str, object]) -> dict[str, s
     return given
 
 
-def check_folder(workdir: str) -> None:
-    """Looks at the file system. Raises InvalidTaskError if the workdir is no folder."""
+def check_folder(workdir: object) -> None:
+    """Looks at the file system. Raises InvalidTaskError if the workdir is a path, and no folder is there."""
+    if not isinstance(workdir, str):
+        return
     path = os.path.expanduser(workdir)
     if not os.path.exists(path):
         raise InvalidTaskError(f"Workdir {workdir!r} does not exist; check the path.")

@@ -46,12 +46,6 @@ class Header:
     termination_delay: int | dict[str, int] | None = None
     inter_connection: bool | None = None
 
-    def delay_of(self, task: str) -> int:
-        """Seconds that a task is left when the primary ones have ended."""
-        if isinstance(self.termination_delay, dict):
-            return self.termination_delay.get(task, self.termination_delay.get(DEFAULT, 0))
-        return self.termination_delay or 0
-
     def to_yaml_config(self) -> dict[str, Any]:
         """The document that means the same."""
         parallel = self.execution is DagExecution.PARALLEL

@@ -18,6 +18,8 @@ def check_image_id(value: object) -> ImageId:
     In a mapping, the key `docker` names the container that runs on whatever image the region gives.
     """
     if isinstance(value, Mapping):
+        if set(value) == {None}:  # as SkyPilot writes an image that is the same everywhere
+            return check_image_id(value[None])
         if not value:
             raise InvalidTaskError("resources.image_id is an empty mapping; give region: image, or leave it out.")
         return {_region(key): _image(one, f"resources.image_id[{show(key)}]") for key, one in value.items()}

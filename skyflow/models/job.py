@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
 from skyflow.models.node import Node
 from skyflow.models.schedule import Demand
+from skyflow.models.status import JobStatus
 from skyflow.models.wire import Wire
 
 STOPPED_WITH_GANG = 137
@@ -16,23 +16,6 @@ STOPPED_WITH_GANG = 137
 
 LOST = -1
 """Code of a rank whose node rebooted, or lost the process, before it left an exit code."""
-
-
-class JobStatus(StrEnum):
-    """The statuses of a job, in SkyPilot's order (PARITY §4.2)."""
-
-    INIT = "INIT"
-    PENDING = "PENDING"
-    SETTING_UP = "SETTING_UP"
-    RUNNING = "RUNNING"
-    FAILED_DRIVER = "FAILED_DRIVER"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    FAILED_SETUP = "FAILED_SETUP"
-    CANCELLED = "CANCELLED"
-
-    def is_terminal(self) -> bool:
-        return self not in (JobStatus.INIT, JobStatus.PENDING, JobStatus.SETTING_UP, JobStatus.RUNNING)
 
 
 class JobRecord(Wire):

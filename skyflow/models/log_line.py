@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 
 def prefix(rank: int) -> bytes:
     """`(head, rank=0) ` or `(worker1, rank=1) `."""
@@ -33,3 +35,21 @@ class LineMerger:
         rest = b"".join(prefix(rank) + data + b"\n" for (_, rank), data in self._held.items() if data)
         self._held.clear()
         return rest
+
+
+class LastLines:
+    """The last lines of what it is fed."""
+
+    def __init__(self, count: int) -> None:
+        self._lines: deque[bytes] = deque(maxlen=count)
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Takes more output."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._lines.extend(line + b"\n" for line in lines)
+
+    def lines(self) -> bytes:
+        """What is kept; the last line may have no end."""
+        kept = [*self._lines, self._rest] if self._rest else list(self._lines)
+        return b"".join(kept[-(self._lines.maxlen or 0) :])

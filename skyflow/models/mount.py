@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from skyflow.errors import InvalidTaskError
 from skyflow.models.document import check_text, describe, show
@@ -58,14 +59,23 @@ def check_mounts(mounts: object) -> dict[str, str]:
     return {check_target(target): check_source(target, source) for target, source in mounts.items()}
 
 
-def check_mounts_exist(mounts: Mapping[str, str], *, has_workdir: bool) -> None:
-    """Looks at the file system. Raises InvalidTaskError if a source is absent, or a target is the workdir's."""
-    for target, source in mounts.items():
-        if has_workdir and posixpath.normpath(target) == WORKDIR_TARGET:
-            raise InvalidTaskError(
-                "Cannot mount ~/sky_workdir as both the workdir and file_mounts contains it as the target."
-            )
-        if not is_uri(source) and not os.path.exists(os.path.expanduser(source)):
-            raise InvalidTaskError(
-                f"file_mounts[{show(target)}]: the source {show(source)} does not exist; check the path."
-            )
+def check_mount(target: str, source: Any, *, has_workdir: bool) -> None:
+    """Looks at the file system. Raises InvalidTaskError if a source is absent or contradicts itself.
+
+    Args:
+        target: path on the nodes.
+        source: a local path, a URI or a Storage.
+        has_workdir: whether the task has one; then nothing else may go there.
+    """
+    if has_workdir and posixpath.normpath(target) == WORKDIR_TARGET:
+        raise InvalidTaskError(
+            "Cannot mount ~/sky_workdir as both the workdir and file_mounts contains it as the target."
+        )
+    where = f"file_mounts[{show(target)}]"
+    if not isinstance(source, str):
+        try:
+            source.validate(target)
+        except InvalidTaskError as error:
+            raise type(error)(f"{where}: {error}") from None
+    elif not is_uri(source) and not os.path.exists(os.path.expanduser(source)):
+        raise InvalidTaskError(f"{where}: the source {show(source)} does not exist; check the path.")

@@ -17,6 +17,8 @@ QueueKind = Literal["quick", "cloud", "sync", "watch"]
 
 def check_cluster_name(name: str) -> str:
     """Returns the name, or raises InvalidClusterNameError."""
+    if not isinstance(name, str):
+        raise InvalidClusterNameError(f"Cluster name {name!r} must be a string.")
     if len(name) > MAX_CLUSTER_NAME:
         raise InvalidClusterNameError(f"Cluster name {name!r} has {len(name)} characters; {MAX_CLUSTER_NAME} at most.")
     if not CLUSTER_NAME.fullmatch(name):

@@ -1,6 +1,6 @@
 """Overrides: what the `config` section of a task changes of the settings, and its hooks (PARITY §2).
 
-SkyPilot lets unknown names pass for its plugins; here they are refused, because nobody would read them.
+Unknown names pass, as in SkyPilot, whose plugins read them; those that are almost a known one do not.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def check_config(document: Document, value: object, path: Path) -> Overrides:
 
 def _topic(name: str, fields: Mapping[str, Checker[Any]], *, nulls: tuple[str, ...] = ()) -> Checker[dict[str, Any]]:
     """A mapping in the section. A null in one of `nulls` is kept: it takes the setting away."""
-    check_fields = record(f"config.{name}", fields, next(iter(fields)) + ": …")
+    check_fields = record(f"config.{name}", fields, next(iter(fields)) + ": …", open=True)
 
     def check(document: Document, value: Any, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = check_fields(document, value, path)
@@ -169,4 +169,5 @@ _CONFIG = record(
         "vast": _topic("vast", {"create_instance_kwargs": free, "datacenter_only": boolean}),
     },
     "kubernetes: …",
+    open=True,
 )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from skyflow.errors import InvalidTaskError
 from skyflow.models.document import describe, show
 
-CLOUDS = (
-    "aws", "azure", "cudo", "do", "fluidstack", "gcp", "hyperbolic", "ibm", "kubernetes", "lambda", "local", "mithril",
-    "nebius", "oci", "paperspace", "primeintellect", "runpod", "scp", "seeweb", "shadeform", "slurm", "ssh", "vast",
-    "verda", "vsphere", "yotta",
+CLASSES = (
+    "AWS", "Azure", "Cudo", "DO", "Fluidstack", "GCP", "Hyperbolic", "IBM", "Kubernetes", "Lambda", "Local", "Mithril",
+    "Nebius", "OCI", "Paperspace", "PrimeIntellect", "RunPod", "SCP", "Seeweb", "Shadeform", "Slurm", "SSH", "Vast",
+    "Verda", "Vsphere", "Yotta",
 )  # fmt: skip
+"""The class of each cloud, as SkyPilot's users write it: `skyflow.Azure()`."""
+
+CLOUDS = tuple(sorted(name.lower() for name in CLASSES))
 """Every name that a task may say: skyflow's own and those of SkyPilot. A plan tells which of them can be used."""
 
 ALIASES = {"k8s": "kubernetes", "google": "gcp", "amazon": "aws"}
@@ -37,16 +41,18 @@ class CloudName(str):
         return ()
 
 
-class AWS(CloudName):
-    NAME = "aws"
+@cache
+def _class(name: str) -> type[CloudName]:
+    return type(name, (CloudName,), {"__slots__": (), "__module__": __name__, "NAME": name.lower()})
 
 
-class GCP(CloudName):
-    NAME = "gcp"
-
-
-class Local(CloudName):
-    NAME = "local"
+def __getattr__(name: str) -> type[CloudName]:
+    """The class of a cloud."""
+    if name == "K8s":
+        name = "Kubernetes"
+    if name not in CLASSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _class(name)
 
 
 def check_cloud(value: object) -> str | None:

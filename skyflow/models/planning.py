@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from skyflow.models.plan import PlanRequest, ResourcesRequest, RuledOut
@@ -9,18 +10,19 @@ from skyflow.models.resources import Resources
 from skyflow.models.task import Task
 
 
-def plan_request(task: Task, clouds: list[str] | None = None) -> PlanRequest:
+def plan_request(task: Task, clouds: list[str] | None = None, blocked: Iterable[Resources] = ()) -> PlanRequest:
     """Every set of resources of a task, as the optimizer is asked.
 
     Args:
         task: of which the resources, the number of nodes and what is blocked count.
         clouds: only these; None: every one that is enabled.
+        blocked: what may not be used besides what the task blocks.
     """
     return PlanRequest(
         resources=[ResourcesRequest.model_validate(_with_features(task, one)) for one in task.resources],
         ordered=task.resources.ordered,
         num_nodes=task.num_nodes,
-        blocked=[_blocked(one) for one in task.blocked_resources],
+        blocked=[_blocked(one) for one in dict.fromkeys([*task.blocked_resources, *blocked])],
         clouds=clouds,
     )
 

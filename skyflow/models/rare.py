@@ -83,11 +83,6 @@ class RareFields:
                 config[field] = value.to_yaml_config(reveal=reveal_secrets) if field == "secrets" else _plain(value)
         return config
 
-    def validate(self) -> None:
-        """Checks what can only be checked when everything is known. Raises InvalidTaskError."""
-        for path, storage in (self.get("storage_mounts") or {}).items():
-            storage.validate(path)
-
     def _check_together(self, document: Document) -> None:
         if "service" in self._values and "pool" in self._values:
             raise InvalidTaskError(f"{document.at(('pool',))}Cannot set both service and pool in the same task.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from skyflow.models.document import Document, Path, show
@@ -13,7 +13,6 @@ FAILOVER = "FAILOVER"
 EAGER_NEXT_REGION = "EAGER_NEXT_REGION"
 STRATEGIES = (FAILOVER, EAGER_NEXT_REGION)
 OFF = "none"
-DEFAULT_STRATEGY = EAGER_NEXT_REGION
 
 _EXIT_CODE = integer(least=0, most=255)
 
@@ -27,11 +26,13 @@ class JobRecovery:
             at all), or None for the default.
         max_restarts_on_errors: how often a job that failed by itself is started again.
         recover_on_exit_codes: a job that ends with one of these is started again, however often.
+        others: what else is said, for SkyPilot's plugins.
     """
 
     strategy: str | None = None
     max_restarts_on_errors: int = 0
     recover_on_exit_codes: tuple[int, ...] = ()
+    others: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def enabled(self) -> bool:
@@ -44,7 +45,7 @@ class JobRecovery:
             "max_restarts_on_errors": self.max_restarts_on_errors,
             "recover_on_exit_codes": list(self.recover_on_exit_codes),
         }
-        limits = {field: value for field, value in limits.items() if value}
+        limits = {field: value for field, value in limits.items() if value} | self.others
         if self.strategy is None:
             return limits
         return {"strategy": self.strategy, **limits} if limits else self.strategy
@@ -55,7 +56,9 @@ def check_job_recovery(document: Document, value: object, path: Path) -> JobReco
     if isinstance(value, str):
         return JobRecovery(_check_strategy(document, value, path))
     if isinstance(value, Mapping):
-        return JobRecovery(**_FIELDS(document, value, path))
+        found = _FIELDS(document, value, path)
+        own = {name: found.pop(name) for name in _NAMES if name in found}
+        return JobRecovery(**own, others=found)
     raise wrong(document, path, "the name of a strategy or a mapping", value)
 
 
@@ -79,6 +82,7 @@ def _check_exit_codes(document: Document, value: Any, path: Path) -> tuple[int, 
     return tuple(codes)
 
 
+_NAMES = ("strategy", "max_restarts_on_errors", "recover_on_exit_codes")
 _FIELDS = record(
     "job_recovery",
     {
@@ -87,4 +91,5 @@ _FIELDS = record(
         "recover_on_exit_codes": _check_exit_codes,
     },
     "strategy: FAILOVER",
+    open=True,
 )

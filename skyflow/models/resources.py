@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from skyflow.errors import InvalidTaskError
 from skyflow.models import accelerator
-from skyflow.models.amount import amount_of, check_cpus, check_disk_size, check_memory
+from skyflow.models.amount import DISK_TIERS, amount_of, check_cpus, check_disk_size, check_memory
 from skyflow.models.document import Document, Path, Schema, describe
 from skyflow.models.feature import CloudFeature
 from skyflow.models.image import ImageId, check_image_id, uses_docker
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
     from skyflow.models.recovery import JobRecovery
 
 PLACE_FIELDS = ("cloud", "region", "zone")
-TIERS = ("low", "medium", "high", "ultra", "best")
 NETWORK_TIERS = ("standard", "best")
 ARCHITECTURES = ("x86_64", "arm64")
 MOST_PRIORITY = 1000
+
+CONFIG = "_cluster_config_overrides"
+"""Where SkyPilot writes the `config` of a task; `task_source.py` reads it."""
 
 _ACCELERATOR_ARGS = Schema(
     "accelerator_args", "runtime_version: tpu-vm-base",
     ("tpu_vm", "runtime_version", "tpu_name", "gcp_queued_resource"), (), prefix="resources.accelerator_args.",
 )  # fmt: skip
-_LOCAL_DISK = re.compile(r"(?:(nvme|ssd):)?[0-9]+\+?|nvme|ssd")
+_LOCAL_DISK = re.compile(r"(?P<kind>nvme|ssd)|(?:(nvme|ssd):)?((?!0*\+?$)[0-9]{1,9}\+?)", re.ASCII)
 
 
 class ResourceFields(TypedDict, total=False):
@@ -67,7 +69,7 @@ class ResourceFields(TypedDict, total=False):
     max_hourly_cost: float | None
     """US dollars, for all nodes together."""
     local_disk: str | None
-    """Fast disks of the node: `'nvme:1000+'` GB."""
+    """Fast disks of the node: `'nvme:1000+'` GB; `'1000+'` is NVMe, `'ssd'` is at least 100 GB."""
     autostop: Any
     """When an idle cluster is stopped or taken down: false, minutes, `'2h'`, or a mapping."""
     hooks: Any
@@ -142,7 +144,7 @@ class Resources:
 
     def to_yaml_config(self) -> dict[str, Any]:
         """The section of a task YAML from which the same resources come."""
-        config: dict[str, Any] = {"infra": show_infra(self.cloud, self.region, self.zone) or None}
+        config: dict[str, Any] = {"infra": self.infra}
         for field in FIELDS[len(PLACE_FIELDS) :]:
             value = getattr(self, field)
             config[field] = value.to_yaml_config() if hasattr(value, "to_yaml_config") else copy.copy(value)
@@ -189,6 +191,11 @@ class Resources:
             if alias in override:
                 override[field] = override.pop(alias)
         return Resources(**(fields | override))
+
+    @property
+    def infra(self) -> str | None:
+        """Cloud, region and zone as one word; None if all of them are open."""
+        return show_infra(self.cloud, self.region, self.zone) or None
 
     @property
     def spot_recovery(self) -> JobRecovery | None:
@@ -246,6 +253,11 @@ Checker = Callable[[Document, Any, Path], Any]
 def _plain(check: Callable[[Any], Any]) -> Checker:
     """A check that knows no lines; its errors get that of the field."""
     return lambda document, value, path: document.check(path, check, value)
+
+
+def _items(check: Callable[[Any], Any]) -> Checker:
+    """The same of a list or mapping, whose errors get the line of the item."""
+    return lambda document, value, path: document.check_items(path, check, value)
 
 
 def _rare(module: str, name: str, cls: str | None = None) -> Checker:
@@ -318,9 +330,10 @@ def _check_priority_class(value: object) -> str:
 
 
 def _check_local_disk(value: object) -> str:
-    if not isinstance(value, str) or not _LOCAL_DISK.fullmatch(value.strip()):
+    found = _LOCAL_DISK.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    if found is None:
         raise InvalidTaskError(f"resources.local_disk must be such as 'nvme:1000+', found {describe(value)}.")
-    return value.strip()
+    return f"{found['kind']}:100+" if found["kind"] else f"{found[2] or 'nvme'}:{found[3]}"
 
 
 _CHECKS: dict[str, Checker] = {
@@ -331,15 +344,15 @@ _CHECKS: dict[str, Checker] = {
     "instance_type": _plain(lambda value: check_place_name("instance_type", value)),
     "cpus": _plain(check_cpus),
     "memory": _plain(check_memory),
-    "accelerators": _plain(_check_accelerators),
+    "accelerators": _items(_check_accelerators),
     "accelerator_args": _check_accelerator_args,
     "use_spot": _plain(_check_use_spot),
     "job_recovery": _rare("recovery", "check_job_recovery", "JobRecovery"),
     "disk_size": _plain(check_disk_size),
-    "disk_tier": _one_of("disk_tier", TIERS, none=True),
+    "disk_tier": _one_of("disk_tier", DISK_TIERS, none=True),
     "network_tier": _one_of("network_tier", NETWORK_TIERS),
-    "ports": _plain(check_ports),
-    "image_id": _plain(check_image_id),
+    "ports": _items(check_ports),
+    "image_id": _items(check_image_id),
     "labels": _rare("label", "check_labels"),
     "max_hourly_cost": _plain(_check_cost),
     "local_disk": _plain(_check_local_disk),
@@ -356,8 +369,8 @@ FIELDS = tuple(field for field in _CHECKS if field != "infra")
 
 SCHEMA = Schema(
     "resources", "cpus: 4+", (*_CHECKS, *ALIASES, "any_of", "ordered"),
-    ("_cluster_config_overrides", "_docker_login_config", "_docker_username_for_runpod", "_is_image_managed",
-     "_no_missing_accel_warnings", "_requires_fuse"), prefix="resources.",
+    ("_docker_login_config", "_docker_username_for_runpod"), prefix="resources.",
+    dropped=(CONFIG, "_is_image_managed", "_no_missing_accel_warnings", "_requires_fuse"),
 )  # fmt: skip
 
 

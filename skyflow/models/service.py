@@ -29,7 +29,6 @@ from skyflow.models.shape import (
 
 INSTANCE_AWARE = "instance_aware_least_load"
 LOAD_BALANCING_POLICIES = ("round_robin", "least_load", INSTANCE_AWARE)
-DEFAULT_LOAD_BALANCING_POLICY = "least_load"
 SPOT_PLACERS = ("dynamic_fallback",)
 LAST_PORT = 65535
 
@@ -103,7 +102,7 @@ class Service:
         stream_timeout_seconds: how long the load balancer waits for the next bytes of an answer.
         ports: on which the replicas listen.
         keyfile, certfile: local files for TLS, both or none.
-        pool: a pool in disguise; then there is nothing else.
+        pool: a pool in disguise; then there is nothing else but a probe.
     """
 
     readiness_probe: ReadinessProbe | None = None
@@ -115,19 +114,6 @@ class Service:
     keyfile: str | None = None
     certfile: str | None = None
     pool: Pool | None = None
-
-    @property
-    def min_replicas(self) -> int:
-        """The fewest replicas; 1 if nothing is said."""
-        if self.replica_policy is not None:
-            return self.replica_policy.min_replicas
-        return 1 if self.replicas is None else self.replicas
-
-    @property
-    def max_replicas(self) -> int:
-        """The most replicas."""
-        policy = self.replica_policy
-        return self.min_replicas if policy is None or policy.max_replicas is None else policy.max_replicas
 
     @classmethod
     def from_yaml_config(cls, config: Mapping[str, Any]) -> Service:
@@ -187,10 +173,11 @@ def check_service(document: Document, value: object, path: Path) -> Service:
 def _check_service_pool(document: Document, found: dict[str, Any], path: Path) -> Service:
     """A pool where there should be a service, as SkyPilot writes it."""
     for field in found:
-        if field not in ("pool", "workers"):
+        if field not in ("pool", "workers", "readiness_probe"):
             raise error(document, (*path, field), f"{field} is not supported for pool.")
     workers = {"workers": found["workers"]} if "workers" in found else {}
-    return Service(pool=check_pool(document, found["pool"] | workers, (*path, "pool")))
+    pool = check_pool(document, found["pool"] | workers, (*path, "pool"))
+    return Service(found.get("readiness_probe"), pool=pool)
 
 
 def _check_probe_path(document: Document, value: Any, path: Path) -> str:

@@ -160,7 +160,9 @@ def check_key(document: Document, key: object, path: Path) -> str:
     return document.check((*path, key), lambda given: check_text(given, f"{spell(path)}: the name {show(key)}"), key)
 
 
-def record(kind: str, fields: Mapping[str, Checker[Any]], example: str, required: Iterable[str] = ()) -> Checker[Any]:
+def record(
+    kind: str, fields: Mapping[str, Checker[Any]], example: str, required: Iterable[str] = (), *, open: bool = False
+) -> Checker[Any]:
     """A mapping of these fields to what each of them may be. One without a value counts as absent.
 
     Args:
@@ -168,15 +170,16 @@ def record(kind: str, fields: Mapping[str, Checker[Any]], example: str, required
         fields: name → what it may be.
         example: one field, for errors.
         required: those that must be there.
+        open: whether there may be others: anything, held as it is.
     """
-    schema = Schema(kind, example, fields, ())
+    schema = Schema(kind, example, fields, (), open=open)
 
     def check(document: Document, value: Any, path: Path) -> dict[str, Any]:
         given = document.fields(value, path, schema)
         for field in required:
             if field not in given:
                 raise error(document, path, f"Invalid {kind} YAML: {field!r} is a required property.")
-        return {field: fields[field](document, one, (*path, field)) for field, one in given.items()}
+        return {field: fields.get(field, plain)(document, one, (*path, field)) for field, one in given.items()}
 
     return check
 

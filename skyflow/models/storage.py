@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skyflow.errors import StorageModeError, StorageNameError, StorageSourceError, StorageSpecError
-from skyflow.models.bucket import SCHEMES, StoreType, bucket_of, is_uri, uri_of
+from skyflow.models.amount import DISK_TIERS
+from skyflow.models.bucket import SCHEMES, StoreType, bucket_of
 from skyflow.models.document import Document, Path, show
+from skyflow.models.mount import is_uri
 from skyflow.models.shape import Checker, boolean, choice, integer, listing, record, text, written
 from skyflow.models.volume import check_size
 
@@ -40,6 +42,7 @@ class Storage:
         stores: where the bucket is kept; empty: where the nodes are.
         persistent: whether it stays when the cluster is taken down; if not given, a bucket does and a disk does not.
         mode: how it comes to the nodes.
+        sync_on_reconstruction: SkyPilot's; says nothing here, where no storage outlives its launch.
         type: one of TYPES.
         config: of the mount: `mount`, `mount_cached`; of a disk: `disk_size`, `disk_tier`, `storage_type`,
             `attach_mode`.
@@ -52,21 +55,23 @@ class Storage:
         self,
         name: str | None = None,
         source: str | list[str] | None = None,
-        stores: Iterable[StoreType | str] | None = None,
+        stores: StoreType | str | Iterable[StoreType | str] | None = None,
         persistent: bool | None = None,
         mode: StorageMode | str = StorageMode.MOUNT,
+        sync_on_reconstruction: bool = True,
         *,
         type: str | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         document, path = Document(None), ("storage",)
-        kept = [_check_store(document, store, (*path, "stores")) for store in stores or ()]
+        several = [stores] if not isinstance(stores, Iterable) or isinstance(stores, str) else stores
+        kept = [_check_store(document, store, (*path, "stores")) for store in several if store is not None]
         given = {"name": name, "source": source, "persistent": persistent, "type": type, "config": config}
         found = _FIELDS(document, given, path)
         self.name: str | None = found.get("name")
         self.source: str | list[str] | None = found.get("source")
-        self.stores: dict[StoreType, str | None] = dict.fromkeys(kept)
-        """Where it is kept → its URI there, once `construct` has found the name."""
+        self.stores: dict[StoreType, None] = dict.fromkeys(kept)
+        """Where it is kept."""
         self.persistent: bool = found.get("persistent", StoreType.VOLUME not in kept)
         self.mode = _check_mode(document, mode, (*path, "mode"))
         self.type: str | None = found.get("type")
@@ -75,8 +80,6 @@ class Storage:
         """What SkyPilot writes for itself: held, and not read."""
         self.force_delete = False
         """Whether the bucket goes even if it was there before the task: set for what skyflow makes for itself."""
-        self._found_name: str | None = None
-        self._found_store: StoreType | None = None
 
     @classmethod
     def from_yaml_config(cls, config: Mapping[str, Any]) -> Storage:
@@ -84,13 +87,13 @@ class Storage:
         return check_storage(Document(None), config, ("storage",))
 
     def to_yaml_config(self) -> dict[str, Any]:
-        """The storage object that means the same, before and after `construct`."""
+        """The storage object that means the same."""
         by_default = StoreType.VOLUME not in self.stores
         return written(
             {
-                "name": self._given_name(),
+                "name": self.name,
                 "source": self.source,
-                "store": next((one.value.lower() for one in self.stores if one is not self._found_store), None),
+                "store": next((one.value.lower() for one in self.stores), None),
                 "persistent": None if self.persistent == by_default else self.persistent,
                 "mode": self.mode.value,
                 "type": self.type,
@@ -122,7 +125,7 @@ class Storage:
             for source in self._local_sources():
                 _check_local(source)
             return
-        name = self._given_name()
+        name = self.name
         if self.source is None:
             if self.mode is StorageMode.COPY and not exists:
                 raise StorageSourceError("New storage object: source must be specified when using COPY mode.")
@@ -138,22 +141,6 @@ class Storage:
                 raise StorageNameError("Storage name must be specified if the source is local.")
         if name:
             _check_name(name)
-
-    def construct(self, path: str = "<destination_path>", *, exists: bool = False) -> None:
-        """The same as `validate`; then finds the name, and fills in `stores`. May be called again."""
-        self.validate(path, exists=exists)
-        if StoreType.VOLUME in self.stores:
-            return
-        if isinstance(self.source, str) and not self.is_local:
-            store, self.name = bucket_of(self.source)
-            self._found_name = self.name
-            self._found_store = self._found_store if store in self.stores else store
-            self.stores[store] = self.source.rstrip("/")
-        for store, uri in self.stores.items():
-            self.stores[store] = uri or uri_of(store, self.name or "")
-
-    def _given_name(self) -> str | None:
-        return None if self.name == self._found_name else self.name
 
     def _local_sources(self) -> list[str]:
         if not self.is_local:
@@ -257,7 +244,7 @@ _CONFIG = record(
     "storage.config",
     {
         "disk_size": check_size,
-        "disk_tier": choice(("low", "medium", "high", "ultra", "best")),
+        "disk_tier": choice(DISK_TIERS),
         "storage_type": choice(("network", "instance")),
         "attach_mode": choice(("read_write", "read_only")),
         "mount_cached": record(

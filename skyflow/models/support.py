@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from skyflow.errors import InvalidTaskError, NotSupportedError
+from skyflow.errors import InvalidTaskError, NotSupportedError, UsageError
 from skyflow.models.mount import is_uri
+from skyflow.models.name import check_cluster_name
 
 if TYPE_CHECKING:
     from skyflow.models.resources import Resources
@@ -30,6 +31,28 @@ _NO_RESOURCE = {
     "local_disk": "fast disks of nodes",
 }
 """The same for resources."""
+
+
+def check_request(
+    task: Task,
+    cluster_name: str | None,
+    *,
+    dryrun: bool = False,
+    down: bool = False,
+    idle_minutes_to_autostop: int | None = None,
+) -> None:
+    """What can be known of a launch or an exec before any server is asked, or started.
+
+    Raises:
+        InvalidClusterNameError, InvalidTaskError, UsageError, NotSupportedError: it is wrong.
+    """
+    if cluster_name is not None:
+        check_cluster_name(cluster_name)
+    if down and idle_minutes_to_autostop is not None and idle_minutes_to_autostop < 0:
+        raise UsageError("Negative idle minutes mean that the cluster stays, and down that it goes: say one of them.")
+    task.validate()
+    if not dryrun:
+        check_launchable(task)
 
 
 def check_launchable(task: Task) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from skyflow.errors import InvalidTaskError, NotSupportedError
 from skyflow.models.choice import Choice, check_resources
-from skyflow.models.document import Document, Schema, describe, show
+from skyflow.models.document import Document, Path, Schema, describe, show
 from skyflow.models.env import check_envs
 from skyflow.models.feature import CloudFeature
 from skyflow.models.field import (
@@ -20,10 +20,10 @@ from skyflow.models.field import (
     check_name_form,
     check_num_nodes,
     check_run,
-    check_setup,
+    check_script,
     check_workdir,
 )
-from skyflow.models.mount import check_mounts, check_mounts_exist, is_uri
+from skyflow.models.mount import check_mount, check_mounts, is_uri
 from skyflow.models.rare import RARE, RareFields
 from skyflow.models.resources import Resources
 
@@ -79,7 +79,7 @@ class Task:
         **rare: Any,
     ) -> None:
         self.name = check_name(name)
-        self.setup = check_setup(setup)
+        self.setup = check_script("setup", setup)
         self.run = check_run(_join_lines(run))
         self.envs: dict[str, str] = check_envs(envs)
         self.workdir = check_workdir(workdir)
@@ -87,15 +87,17 @@ class Task:
         self.file_mounts: dict[str, str] | None = None
         self.set_file_mounts(file_mounts)
         self.resources: Choice = check_resources(resources)
-        self.blocked_resources: list[Resources] = _check_blocked(blocked_resources)
+        self.blocked_resources: list[Resources] = check_blocked(blocked_resources)
         for field in rare:
-            if problem := _ARGUMENTS.unknown(field, None):
-                raise problem
+            if hint := _ARGUMENTS.hint(field):
+                raise InvalidTaskError(f"Task has no such argument. {hint}")
         self.rare = RareFields(Document(None), rare)
         self.best_resources: Any = None
         """A place that was chosen beforehand; the optimizer is not asked then (PARITY E17)."""
         self._seconds: Callable[[Any], float] | None = None
         self._filled: Filled | None = None
+        self._place = Document(None)
+        self._read: dict[Path, object] = {}
         dag = collecting.get()
         if dag is not None:
             dag.add(self)
@@ -103,35 +105,41 @@ class Task:
     # From and to YAML
 
     @classmethod
-    def from_yaml(cls, path: str | os.PathLike[str], envs: Pairs = None, secrets: Pairs = None) -> Task:
+    def from_yaml(
+        cls, yaml_path: str | os.PathLike[str], env_overrides: Pairs = None, secrets_overrides: Pairs = None
+    ) -> Task:
         """The task of a YAML file.
 
         Args:
-            path: of the file.
-            envs: variables that replace those of the file (`--env`), as a dict or as pairs.
-            secrets: values of secrets, the same (`--secret`).
+            yaml_path: of the file.
+            env_overrides: variables that replace those of the file (`--env`), as a dict or as pairs.
+            secrets_overrides: values of secrets, the same (`--secret`).
 
         Raises:
             InvalidTaskError: something in it is wrong; names the file and the line.
         """
         from skyflow.models import task_source, yaml_source  # only here: a shell command needs no YAML parser
 
-        return task_source.read_task(yaml_source.read_file(path), envs, secrets)
+        document = task_source.check_not_empty(yaml_source.read_file(yaml_path))
+        return task_source.read_task(document, env_overrides, secrets_overrides)
 
     @classmethod
-    def from_yaml_str(cls, text: str, envs: Pairs = None, secrets: Pairs = None) -> Task:
+    def from_yaml_str(cls, yaml_str: str, env_overrides: Pairs = None, secrets_overrides: Pairs = None) -> Task:
         """The task of a YAML text. An empty one is an empty task."""
         from skyflow.models import task_source, yaml_source  # as in from_yaml
 
-        document = yaml_source.read_text(text)
-        return task_source.read_task(Document({}) if document.config is None else document, envs, secrets)
+        document = yaml_source.read_text(yaml_str)
+        found = Document({}) if document.config is None else document
+        return task_source.read_task(found, env_overrides, secrets_overrides)
 
     @classmethod
-    def from_yaml_config(cls, config: Mapping[str, Any], envs: Pairs = None, secrets: Pairs = None) -> Task:
+    def from_yaml_config(
+        cls, config: Mapping[str, Any], env_overrides: Pairs = None, secrets_overrides: Pairs = None
+    ) -> Task:
         """The task of a dict with the keys of a task YAML. Does not look at the file system."""
         from skyflow.models import task_source  # which imports this module
 
-        return task_source.read_task(Document(config), envs, secrets)
+        return task_source.read_task(Document(config), env_overrides, secrets_overrides)
 
     def to_yaml_config(self, *, reveal_secrets: bool = False) -> dict[str, Any]:
         """The dict from which `from_yaml_config` makes the same task: plain JSON.
@@ -161,6 +169,11 @@ class Task:
         filled = self.to_yaml_config()
         self._filled = Filled(values, filled, {} if written is None else written.to_yaml_config())
 
+    def remember_place(self, document: Document) -> None:
+        """Notes where it was read, so that `validate` can name the line of what is still as it was then."""
+        self._place = Document(None, document.name, document.lines)
+        self._read = self._parts()
+
     def script(self) -> str | None:
         """The commands of `run`; of a function, those that it returns. Raises InvalidTaskError if it fails."""
         if not callable(self.run):
@@ -185,16 +198,29 @@ class Task:
         raise trouble  # not from the error, which may tell the value of a secret
 
     def _validate(self) -> None:
-        check_name_form(check_name(self.name))
-        check_setup(self.setup)
+        check_script("setup", self.setup)
         check_run(self.run)
         check_num_nodes(self.num_nodes)
         check_envs(self.envs)
-        if isinstance(check_workdir(self.workdir), str):
-            check_folder(str(self.workdir))
-        mounted = check_mounts(self.file_mounts or {}) | dict.fromkeys(self.storage_mounts, "storage://")
-        check_mounts_exist(mounted, has_workdir=self.workdir is not None)
-        self.rare.validate()
+        check_mounts(self.file_mounts or {})
+        for path, value in self._parts().items():
+            place = self._place if self._read.get(path) == value else Document(None)
+            place.check(path, lambda given, path=path: self._validate_part(path, given), value)  # type: ignore[misc]
+
+    def _parts(self) -> dict[Path, object]:
+        """What `validate` can only tell when everything is known: path in a task YAML → value."""
+        mounts = {**(self.file_mounts or {}), **self.storage_mounts}
+        parts: dict[Path, object] = {("name",): self.name, ("workdir",): self.workdir}
+        return parts | {("file_mounts", target): source for target, source in mounts.items()}
+
+    def _validate_part(self, path: Path, value: Any) -> None:
+        match path:
+            case ("name",):
+                check_name_form(check_name(value))
+            case ("workdir",):
+                check_folder(check_workdir(value))
+            case (_, target):
+                check_mount(target, value, has_workdir=self.workdir is not None)
 
     # Setters; each returns the task
 
@@ -203,9 +229,9 @@ class Task:
         self.resources = check_resources(resources)
         return self
 
-    def set_resources_override(self, override: Mapping[str, Any]) -> Task:
+    def set_resources_override(self, override_params: Mapping[str, Any]) -> Task:
         """Replaces fields of every set of resources (PARITY K12)."""
-        self.resources = self.resources.override(override)
+        self.resources = self.resources.override(override_params)
         return self
 
     def update_envs(self, envs: Pairs) -> Task:
@@ -247,6 +273,11 @@ class Task:
             return self.set_storage_mounts(storage_mounts)
         return self.set_storage_mounts({**self.storage_mounts, **storage_mounts})
 
+    def set_volumes(self, volumes: Mapping[str, Any] | None) -> Task:
+        """Replaces the volumes; None removes them."""
+        self.rare.set("volumes", volumes)
+        return self
+
     def set_service(self, service: Any) -> Task:
         """What the task serves (PARITY K13). Held and written to YAML; this version cannot serve yet."""
         self.rare.set("service", service)
@@ -262,9 +293,11 @@ class Task:
         self.rare.set("outputs", {outputs: estimated_size_gigabytes})
         return self
 
-    def set_time_estimator(self, function: Callable[[Resources], float]) -> Task:
+    def set_time_estimator(self, func: Callable[[Resources], float]) -> Task:
         """Says how long the task runs, in seconds, on launchable resources. Without it, it is one hour."""
-        self._seconds = function
+        if not callable(func):
+            raise InvalidTaskError(f"A time estimator must be a function of Resources, found {describe(func)}.")
+        self._seconds = func
         return self
 
     # What it is
@@ -290,6 +323,17 @@ class Task:
     def storage_mounts(self) -> dict[str, Storage]:
         """Path on the nodes → storage."""
         return dict(self.rare.get("storage_mounts") or {})
+
+    @property
+    def volumes(self) -> dict[str, Any]:
+        """Path on the nodes → volume, as a task YAML has it: its name, or a mapping."""
+        volumes = self.rare.get("volumes") or {}
+        return {target: volume.to_yaml_config() for target, volume in volumes.items()}
+
+    @property
+    def use_spot(self) -> bool:
+        """Whether some of its resources are spot."""
+        return any(one.use_spot for one in self.resources)
 
     @property
     def secrets(self) -> dict[str, Secret | None]:
@@ -354,12 +398,6 @@ class Task:
             return None
         return {target: source for target, source in self.file_mounts.items() if not is_uri(source)}
 
-    def get_cloud_to_remote_file_mounts(self) -> dict[str, str] | None:
-        """Path on the nodes → URI, or None if there are no file mounts."""
-        if not self.file_mounts:
-            return None
-        return {target: source for target, source in self.file_mounts.items() if is_uri(source)}
-
     def sync_storage_mounts(self) -> None:
         """Uploads what storage mounts need (PARITY K19). Nothing to do without them; not in this version with them."""
         if self.storage_mounts:
@@ -401,8 +439,9 @@ def _join_lines(run: object) -> object:
     return "\n".join(run) if isinstance(run, list) and all(isinstance(line, str) for line in run) else run
 
 
-def _check_blocked(blocked: object) -> list[Resources]:
-    several = isinstance(blocked, list | tuple | set | frozenset)
+def check_blocked(blocked: object) -> list[Resources]:
+    """What may not be used, as Python code may give it: one Resources, some of them, or None."""
+    several = isinstance(blocked, Iterable)
     found: list[Any] = [] if blocked is None else list(blocked) if several else [blocked]  # type: ignore[call-overload]
     for one in found:
         if not isinstance(one, Resources):

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from skyflow.errors import InvalidTaskError, SkyflowError, UsageError
 from skyflow.models.choice import read_choice
-from skyflow.models.document import Document, Schema, check_text, describe, show
+from skyflow.models.document import Document, Schema, describe, show
 from skyflow.models.env import check_env, check_envs, substitute_deep
-from skyflow.models.field import check_name, check_num_nodes, check_setup, check_workdir
+from skyflow.models.field import check_name, check_num_nodes, check_script, check_workdir
 from skyflow.models.mount import check_mounts, check_target
 from skyflow.models.rare import RARE, RareFields, check, fill_in
-from skyflow.models.resources import Resources
+from skyflow.models.resources import CONFIG, Resources
 from skyflow.models.task import FIELDS, Pairs, Task, collecting
 
 INTERNAL = ("_metadata", "file_mounts_mapping", "volume_mounts", "storage_mounts", "experimental")
 """Fields that SkyPilot writes for itself, or had once. They are not for users."""
 
-SCHEMA = Schema("task", "run: echo hello", FIELDS, INTERNAL)
+SCHEMA = Schema("task", "run: echo hello", FIELDS, INTERNAL, dropped=["_user_specified_yaml"])
 
 COMMAND_NAME = "sky-cmd"
 """Name of a task that was given as a shell command."""
@@ -37,16 +38,25 @@ def read_task(document: Document, overrides: Pairs = None, secrets: Pairs = None
     Raises:
         InvalidTaskError: something in it is wrong; names the line.
     """
-    if document.name and document.config in (None, {}, []):
-        raise InvalidTaskError(f"Task YAML {document.name!r} is empty or contains no task definition.")
     given = document.fields(document.config, (), SCHEMA)
+    if (config := _config_of(given.get("resources"))) is not None:
+        given.setdefault("config", config)
     envs = _read_envs(document, given.get("envs"), check_envs(overrides))
     values = _read_secrets(document, given, secrets)
     task = _fill_in(document, given, envs, values) if values else _build(document, given, envs, envs)
+    task.remember_place(document)
     dag = collecting.get()
     if dag is not None:
         dag.add(task)
     return task
+
+
+def check_not_empty(document: Document) -> Document:
+    """The only document of a file. Raises InvalidTaskError if there is nothing in it."""
+    if document.config is None or (document.name and document.config in ({}, [])):
+        name = f"{document.name!r} " if document.name else ""
+        raise InvalidTaskError(f"Task YAML {name}is empty or contains no task definition.")
+    return document
 
 
 def _build(document: Document, given: Mapping[str, Any], envs: dict[str, str], known: Mapping[str, str]) -> Task:
@@ -82,10 +92,10 @@ def _build_task(document: Document, given: dict[str, Any], envs: dict[str, str],
         given["workdir"] = document.check(
             ("workdir",), lambda workdir: substitute_deep(workdir, known), given["workdir"]
         )
-    checks = {
+    checks: dict[str, Callable[[Any], Any]] = {
         "name": check_name,
-        "setup": check_setup,
-        "run": _check_run,
+        "setup": partial(check_script, "setup"),
+        "run": partial(check_script, "run"),
         "num_nodes": check_num_nodes,
     }
     fields: dict[str, Any] = {
@@ -144,12 +154,6 @@ def _holds_mapping(path: str) -> bool:
     return all(isinstance(document.config, Mapping) for document in found)
 
 
-def _check_run(run: object) -> str | None:
-    if run is not None and not isinstance(run, str):
-        raise InvalidTaskError(f"run must be a shell script (str). Got {type(run)}")
-    return None if run is None else check_text(run, "run")
-
-
 def _read_envs(document: Document, section: object, overrides: dict[str, str]) -> dict[str, str]:
     """The `envs` of a document. One without a value must be among the overrides."""
     if section is None:
@@ -198,6 +202,16 @@ def _read_mounts(
         else:
             mounts |= document.check(path, check_mounts, {target: source})
     return mounts or None, storage
+
+
+def _config_of(resources: object) -> object:
+    """The `config` of a task, where SkyPilot writes it: in its resources, the same in each."""
+    if not isinstance(resources, Mapping):
+        return None
+    if CONFIG in resources:
+        return resources[CONFIG]
+    entries = resources.get("any_of") or resources.get("ordered")
+    return _config_of(next(iter(entries), None)) if isinstance(entries, list) else None
 
 
 def _read_blocked(document: Document, section: object) -> list[Resources]:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skyflow.models.amount import DISK_TIERS
 from skyflow.models.document import Document, Path, show
 from skyflow.models.label import check_labels
 from skyflow.models.shape import boolean, choice, error, listing, record, spell, text, written, wrong
 
 EPHEMERAL_TYPES = ("k8s-pvc",)
+TYPES = (*EPHEMERAL_TYPES, "k8s-hostpath", "runpod-network-volume")
 ACCESS_MODES = ("ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany", "ReadOnlyMany")
 HOST_MODES = ("ro", "rw")
 """Of a folder of the host; the first is the default."""
@@ -28,7 +30,7 @@ class VolumeMount:
         name: of a volume that exists.
         sub_path: folder in it.
         size: GB, of a volume that lives as long as the cluster: `"100"`, `"10Gi"`.
-        type: of such a volume.
+        type: of such a volume; one that exists has its own size and type, whatever is said of them.
         labels: of such a volume.
         config: of such a volume: storage_class_name, access_mode, namespace, cleanup_on_deletion.
         host_path: folder of the machine on which the node runs.
@@ -131,7 +133,10 @@ def _check_host_path(document: Document, value: Any, path: Path) -> str:
 
 
 _NAMED = record(
-    "volume", {"name": text("the name of a volume"), "sub_path": _check_sub_path}, "name: my-volume", ["name"]
+    "volume",
+    {"name": text("the name of a volume"), "sub_path": _check_sub_path, "size": check_size, "type": choice(TYPES)},
+    "name: my-volume",
+    ["name"],
 )
 _HOST = record("volume", {"host_path": _check_host_path, "mode": choice(HOST_MODES)}, "host_path: /scratch")
 _EPHEMERAL = record(
@@ -161,7 +166,8 @@ _DISK = record(
         "path": text("a path on the nodes"),
         "name": text("the name of a disk"),
         "disk_size": check_size,
-        "disk_tier": choice(("low", "medium", "high", "ultra", "best")),
+        "size": check_size,
+        "disk_tier": choice(DISK_TIERS),
         "auto_delete": boolean,
         "storage_type": choice(("network", "instance")),
         "attach_mode": choice(("read_write", "read_only")),

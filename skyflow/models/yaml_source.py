@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from skyflow.errors import InvalidTaskError, SkyflowError
-from skyflow.models.document import Document, Path, show
+from skyflow.models.document import Document, Path, describe, show
 
 MAX_BYTES = 1 << 20
 MAX_VALUES = 100_000
@@ -49,6 +49,8 @@ def read_documents(path: str | os.PathLike[str]) -> list[Document]:
     Raises:
         InvalidTaskError: the file cannot be read, or is not valid YAML.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidTaskError(f"A task YAML is named by its path, found {describe(path)}.")
     name = os.fspath(path)
     try:
         with open(os.path.expanduser(name), "rb") as file:
@@ -69,6 +71,8 @@ def read_documents(path: str | os.PathLike[str]) -> list[Document]:
 
 def read_texts(text: str, name: str = "") -> list[Document]:
     """The documents of a text. See `read_documents`; `name` is what errors call the text."""
+    if not isinstance(text, str):
+        raise InvalidTaskError(f"A task YAML is a string, found {describe(text)}.")
     try:
         data = text.encode()
     except UnicodeEncodeError as error:

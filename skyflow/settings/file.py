@@ -145,6 +145,7 @@ def _pairs(events: Iterator[Any], path: Path) -> Iterator[_Entry]:
     import yaml
 
     begun = False
+    anchors: dict[str, Value] = {}
     for event in events:
         if isinstance(event, yaml.DocumentStartEvent) and begun:
             raise UsageError(f"{path}:{_line(event)}: a file of settings is one YAML document.")
@@ -153,9 +154,9 @@ def _pairs(events: Iterator[Any], path: Path) -> Iterator[_Entry]:
         begun = True
         if isinstance(event, yaml.MappingStartEvent):
             while not isinstance(key := next(events), yaml.MappingEndEvent):
-                name = _value(events, key)
-                yield _Entry(_line(key), name if isinstance(name, str) else "?", _value(events))
-        elif _value(events, event) != "":  # a file of nothing but comments has one empty value
+                name = _value(events, anchors, key)
+                yield _Entry(_line(key), name if isinstance(name, str) else "?", _value(events, anchors))
+        elif _value(events, anchors, event) != "":  # a file of nothing but comments has one empty value
             raise UsageError(f"{path}:{_line(event)}: settings are lines such as `optimize_target: time`.")
 
 
@@ -163,25 +164,40 @@ def _line(event: Any) -> int:
     return int(event.start_mark.line) + 1
 
 
-def _value(events: Iterator[Any], start: Any = None) -> Value:
-    """One value, whatever is in it; empty for none. Does not recurse, whatever a file holds."""
+def _value(events: Iterator[Any], anchors: dict[str, Value], start: Any = None) -> Value:
+    """One value, whatever is in it; empty for none. Does not recurse, whatever a file holds.
+
+    Args:
+        events: of the parser, from this value on.
+        anchors: name → what an alias of that name stands for; those in this value are added.
+        start: the first event, if it was taken already.
+    """
     import yaml
 
-    start = start or next(events)
-    if isinstance(start, yaml.ScalarEvent):
-        return "" if start.implicit[0] and start.value in _NULL else str(start.value)
-    found: list[str] = []
-    flat = isinstance(start, yaml.SequenceStartEvent)
-    depth = int(isinstance(start, yaml.CollectionStartEvent))
-    while depth:
+    event: Any = start or next(events)
+    around: list[tuple[str | None, list[Value] | None]] = []  # anchor and items of what is open; None of a mapping
+    while True:
+        value: Value
+        if isinstance(event, yaml.CollectionStartEvent):
+            around.append((event.anchor, [] if isinstance(event, yaml.SequenceStartEvent) else None))
+            event = next(events)
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, items = around.pop()
+            texts = [item for item in items or () if isinstance(item, str)]
+            value = texts if items is not None and len(texts) == len(items) else None
+        elif isinstance(event, yaml.AliasEvent):
+            anchor, value = None, anchors.get(str(event.anchor))
+        else:
+            null = not around and event.implicit[0] and event.value in _NULL
+            anchor, value = event.anchor, "" if null else str(event.value)
+        if anchor is not None:
+            anchors[anchor] = value
+        if not around:
+            return value
+        if (items := around[-1][1]) is not None:
+            items.append(value)
         event = next(events)
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.ScalarEvent):
-            found.append(event.value)
-        elif isinstance(event, yaml.NodeEvent):
-            flat = False
-    return found if flat else None
 
 
 def _syntax_error(error: YAMLError, data: bytes, path: Path) -> UsageError:

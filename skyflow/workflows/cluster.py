@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
         WatchRequest,
     )
     from skyflow.models.cluster import ClusterState
-    from skyflow.models.job import LOST, STOPPED_WITH_GANG, JobEnd, JobRecord, JobRequest, JobStatus, RankEnd, run_unit
+    from skyflow.models.job import LOST, STOPPED_WITH_GANG, JobEnd, JobRecord, JobRequest, RankEnd, run_unit
     from skyflow.models.name import autostop_workflow_id, job_workflow_id, operation_workflow_id
     from skyflow.models.node import GangRef, NodeStatus
     from skyflow.models.operation import (
@@ -59,6 +59,7 @@ with workflow.unsafe.imports_passed_through():
         StartStop,
         Submission,
     )
+    from skyflow.models.status import JobStatus
     from skyflow.workflows.autostop import CHECKS_APART, AutostopState, AutostopWorkflow, Clock
     from skyflow.workflows.call import call, is_being_cancelled, signal, start_child, wait_for
     from skyflow.workflows.down import DownWorkflow

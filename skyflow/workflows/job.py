@@ -19,11 +19,11 @@ with workflow.unsafe.imports_passed_through():
         JobProgress,
         JobRecord,
         JobRequest,
-        JobStatus,
         RankEnd,
         run_unit,
     )
     from skyflow.models.name import cluster_workflow_id
+    from skyflow.models.status import JobStatus
     from skyflow.workflows.call import call, pauses, signal, wait_for
 
 

@@ -34,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
         WatchCalls,
     )
     from skyflow.models.failover import exhausted, waiting
-    from skyflow.models.job import STOPPED_WITH_GANG, Gang, JobEnd, JobRecord, JobSpec, JobStatus, setup_unit
+    from skyflow.models.job import STOPPED_WITH_GANG, Gang, JobEnd, JobRecord, JobSpec, setup_unit
     from skyflow.models.launch import LaunchProgress, LaunchRequest, LaunchResult, Resumed, StageProgress, describe
     from skyflow.models.name import check_cluster_name, cluster_workflow_id, job_workflow_id
     from skyflow.models.node import Node, Offer
@@ -49,6 +49,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from skyflow.models.schedule import Demand, demand_of
     from skyflow.models.stage import Stage
+    from skyflow.models.status import JobStatus
     from skyflow.models.support import check_launchable
     from skyflow.models.task import Task
     from skyflow.workflows.call import call, pauses, raise_if_cancelled, signal, wait_for

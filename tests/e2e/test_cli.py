@@ -194,7 +194,7 @@ assert sky.exec(sky.Task(run="exit 4"), "api")[0] == 2
 assert sky.launch(task, "api", dryrun=True) == (None, None)
 assert [row["status"] for row in sky.queue("api")] == ["FAILED", "SUCCEEDED"]
 assert sky.status("api")[0]["status"] == "UP" and sky.status(["nothing"]) == []
-assert sky.tail_logs("api", 1) == 0 and sky.tail_logs("api") == 100
+assert sky.tail_logs("api", 1, tail=1) == 0 and sky.tail_logs("api") == 100
 sky.launch(sky.Task(run="sleep 100"), "api", detach_run=True)
 assert sky.cancel("api", all=True) == [3]
 sky.down("api")

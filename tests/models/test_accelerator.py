@@ -46,6 +46,7 @@ def test_r05_a_tpu_on_kubernetes_stays_there() -> None:
     ("said", "name"),
     [
         ("a100", "A100"), ("A100-80gb", "A100-80GB"), ("a100-sxm4-80gb", "A100-80GB"), ("H100-80GB-HBM3", "H100"),
+        ("H100-SXM", "H100-SXM"), ("H200-SXM", "H200-SXM"),
         ("nvidia-h200", "H200"), ("tesla t4", "T4"), ("tesla-t4", "T4"), ("NVIDIA_L40S", "L40S"), ("trn1", "Trainium"),
         ("inf2", "Inferentia2"), ("mi300x", "MI300X"), ("gaudi2", "Gaudi2"), ("tpu-v5e-16", "tpu-v5litepod-16"),
         ("Radeon-Imaginary", "Radeon-Imaginary"),

@@ -92,6 +92,13 @@ def test_k12_accelerators_replace_the_choice_of_them(name: str) -> None:
     assert [one.accelerators for one in task.resources] == [{"L4": 1}, {"T4": 1}] and task.resources.ordered
 
 
+def test_k12_nothing_takes_away_what_a_set_says() -> None:
+    task = sky.Task().set_resources(sky.Resources(infra="aws/us-east-1", accelerators="A100", ports=80, cpus=4))
+    assert task.set_resources_override({"infra": None}).resources[0].infra is None
+    task.set_resources_override({"gpus": None, "ports": None})
+    assert task.resources == [CPU]
+
+
 def test_k12_a_wrong_override_changes_nothing() -> None:
     task = sky.Task().set_resources(CPU)
     for wrong in (
@@ -104,6 +111,11 @@ def test_k12_a_wrong_override_changes_nothing() -> None:
         with pytest.raises(InvalidTaskError):
             task.set_resources_override(wrong)
     assert task.resources == [CPU]
+
+
+@pytest.mark.parametrize("field", ["any_of", "ordered"])
+def test_an_empty_choice_is_none(field: str) -> None:
+    assert read(f"  cpus: 4\n  {field}: []") == [CPU]
 
 
 def test_any_of_is_merged_over_the_rest() -> None:
@@ -231,7 +243,6 @@ CPUS = "resources.cpus must be a number of CPUs such as 4, or '4+' for at least 
         ("  any_of: [{cpus: 1}]\n  ordered: [{cpus: 1}]", "3: resources: give either any_of or ordered, not both."),
         ("  any_of: {cpus: 1}", f"2: resources.any_of {LIST} a mapping."),
         ("  any_of: aws", f"2: resources.any_of {LIST} the string 'aws'."),
-        ("  ordered: []", f"2: resources.ordered {LIST} an empty one."),
         (
             "  any_of:\n    - aws",
             "3: Invalid resources YAML: expected fields such as 'cpus: 4+', found the string 'aws'.",

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError
-from skyflow.models.cluster import ClusterState, ClusterStatus
-from skyflow.models.job import JobEnd, JobRecord, JobStatus
+from skyflow.models.cluster import ClusterState
+from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import Node, NodeStatus, Offer
 from skyflow.models.operation import (
     AbandonJob,
@@ -34,6 +34,7 @@ from skyflow.models.operation import (
     Submission,
 )
 from skyflow.models.schedule import Demand
+from skyflow.models.status import ClusterStatus, JobStatus
 from skyflow.models.usage import UpInterval
 
 OFFER = Offer(

@@ -29,7 +29,7 @@ def null_envs(path: Path) -> dict[str, str]:
 
 
 def read(path: Path) -> sky.Dag:
-    return sky.Dag.from_yaml(path, envs=null_envs(path))
+    return sky.Dag.from_yaml(path, env_overrides=null_envs(path))
 
 
 def written(dag: sky.Dag) -> list[dict[str, Any]]:

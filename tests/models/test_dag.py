@@ -6,6 +6,7 @@ import copy
 import pickle
 from itertools import chain as chain_of
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -275,6 +276,15 @@ def test_a_pipeline_is_a_chain() -> None:
     assert dag.to_yaml_configs() == [{"name": "pipeline"}, {"name": "a", "run": "one"}, {"run": "two"}]
 
 
+def test_an_empty_task_in_a_pipeline(tmp_path: Path) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text("run: a\n---\n{}\n---\nrun: b\n")
+    assert [task.run for task in sky.Dag.from_yaml(path).tasks] == ["a", None, "b"]
+    path.write_text("{}")
+    with pytest.raises(InvalidTaskError, match=r"task\.yaml' is empty or contains no task definition\.$"):
+        sky.Dag.from_yaml(path)
+
+
 def test_a_job_group_has_no_edges() -> None:
     dag = sky.Dag.from_yaml_str("name: g\nexecution: parallel\n---\nname: a\n---\nname: b\n")
     assert (dag.name, dag.edges, len(dag)) == ("g", [], 2)
@@ -301,7 +311,7 @@ def test_a_graph_that_is_no_chain_cannot_be_written() -> None:
 
 def test_variables_are_for_every_task() -> None:
     text = "envs: {A: null}\nworkdir: $A\n---\nenvs: {A: mine}\nworkdir: $A\n"
-    assert [task.workdir for task in sky.Dag.from_yaml_str(text, envs={"A": "x"}).tasks] == ["x", "x"]
+    assert [task.workdir for task in sky.Dag.from_yaml_str(text, env_overrides={"A": "x"}).tasks] == ["x", "x"]
 
 
 @pytest.mark.parametrize("text", ["", "# nothing", "---\n---\n", "null"])

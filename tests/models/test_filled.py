@@ -56,7 +56,7 @@ def test_it_comes_back_with_the_values() -> None:
     with pytest.raises(InvalidTaskError, match="its value was left out when the task was written"):
         sky.Task.from_yaml_config(config)
     config["secrets"] = {"TOKEN": None, "OTHER": None}
-    again = sky.Task.from_yaml_config(config, secrets={"TOKEN": "hunter2"})
+    again = sky.Task.from_yaml_config(config, secrets_overrides={"TOKEN": "hunter2"})
     assert again.to_yaml_config(reveal_secrets=True) == task.to_yaml_config(reveal_secrets=True)
     assert again.to_yaml_config() == task.to_yaml_config()
 
@@ -66,9 +66,9 @@ def test_a_value_may_come_from_the_caller() -> None:
     text = TEXT.replace("hunter2", "null")
     assert sky.Task.from_yaml_str(text).workdir == "/x/$TOKEN/data"
     for secrets in ({"TOKEN": "hunter3"}, [("TOKEN", "hunter3")]):
-        task = sky.Task.from_yaml_str(text, secrets=secrets)
+        task = sky.Task.from_yaml_str(text, secrets_overrides=secrets)
         assert task.workdir == "/x/hunter3/data" and "hunter3" not in repr(task.to_yaml_config())
-    dag = sky.Dag.from_yaml_str(text + "---\nrun: two\n", secrets={"TOKEN": "hunter3"})
+    dag = sky.Dag.from_yaml_str(text + "---\nrun: two\n", secrets_overrides={"TOKEN": "hunter3"})
     assert dag.tasks[0].workdir == "/x/hunter3/data" and list(dag.tasks[1].secrets) == ["TOKEN"]
 
 
@@ -92,16 +92,19 @@ def test_a_word_that_happens_to_be_a_secret_stays_where_nothing_was_filled_in() 
         ("workdir: $TOKEN", "Workdir '***' does not exist; check the path."),
         ("workdir: /no/$TOKEN", "Workdir '/no/***' does not exist; check the path."),
         ("file_mounts: {/a: /no/$TOKEN}", "file_mounts['/a']: the source '/no/***' does not exist; check the path."),
-        ("file_mounts: {/a: {name: b, source: /no/$TOKEN}}", "Local source path does not exist: '/no/***'"),
+        (
+            "file_mounts: {/a: {name: b, source: /no/$TOKEN}}",
+            "file_mounts['/a']: Local source path does not exist: '/no/***'",
+        ),
     ],
 )
 @pytest.mark.parametrize("secret", ["hunter2", "it's \\ me", "x" * 200])
 def test_validate_does_not_tell_them(field: str, message: str, secret: str) -> None:
-    task = sky.Task.from_yaml_str(f"secrets: {{TOKEN: null}}\n{field}", secrets={"TOKEN": secret})
+    task = sky.Task.from_yaml_str(f"secrets: {{TOKEN: null}}\n{field}", secrets_overrides={"TOKEN": secret})
     with pytest.raises(InvalidTaskError) as caught:
         task.validate()
     told = str(caught.value).replace("***…", "***'").replace('"', "'")  # repr chooses the quotes by what is in them
-    assert told.rstrip("'") == message.rstrip("'")
+    assert told.rstrip("'") == f"line 2: {message}".rstrip("'")
     assert secret not in str(caught.value) and secret[:20] not in str(caught.value)
     assert caught.value.__cause__ is None and caught.value.__context__ is None
 

@@ -52,15 +52,15 @@ def test_a_job_group() -> None:
     header = read(config)
     assert header.execution is DagExecution.PARALLEL
     assert header.primary_tasks == ("train",)
-    assert [header.delay_of(task) for task in ("buffer", "train")] == [60, 30]
+    assert header.termination_delay == {"default": 30, "buffer": 60}
     assert header.to_yaml_config() == config
     assert read(header.to_yaml_config()) == header
 
 
-@pytest.mark.parametrize(("delay", "seconds"), [(None, 0), (30, 30), ("5m", 300), ({"b": "1s"}, 0), (0, 0)])
-def test_termination_delay(delay: object, seconds: int) -> None:
+@pytest.mark.parametrize(("delay", "seconds"), [(None, None), (30, 30), ("5m", 300), ({"b": "1s"}, {"b": 1}), (0, 0)])
+def test_termination_delay(delay: object, seconds: object) -> None:
     header = read(GROUP | {"termination_delay": delay})
-    assert header.delay_of("a") == seconds
+    assert header.termination_delay == seconds
     assert read(header.to_yaml_config()) == header
 
 

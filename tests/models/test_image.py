@@ -33,6 +33,11 @@ def test_r09_images(image: Any, docker: bool) -> None:
     assert (CloudFeature.IMAGE_ID in resources.features()) is (not docker or isinstance(image, dict))
 
 
+def test_an_image_that_skypilot_wrote() -> None:
+    assert check_image_id({None: "ami-1"}) == "ami-1"
+    assert sky.Task.from_yaml_str("resources:\n  image_id:\n    null: docker:x").resources[0].image_id == "docker:x"
+
+
 def test_no_image() -> None:
     assert sky.Resources(image_id=None).image_id is None and not uses_docker(None)
 

@@ -43,6 +43,7 @@ CONFIGS: list[dict[str, Any]] = [
         }
     },
     {"azure": {"remote_identity": "SERVICE_ACCOUNT", "vpc_name": "vpc"}},
+    {"aws": {"vpc_name": "a"}, "plugin": [1, {"a": None}], "ssh": {"own": True}},
     {"vast": {"datacenter_only": True, "create_instance_kwargs": {"onstart": "x"}}},
     {"slurm": {"sbatch_options": {"qos": "high", "nice": 5, "exclusive": True, "x": None}, "cpu_partition": "cpu"}},
 ]

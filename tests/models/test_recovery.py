@@ -44,6 +44,7 @@ def test_none_switches_it_off() -> None:
         "FAILOVER",
         {"strategy": "EAGER_NEXT_REGION", "max_restarts_on_errors": 3, "recover_on_exit_codes": [33, 34]},
         {"max_restarts_on_errors": 3},
+        {"strategy": "FAILOVER", "plugin": {"a": [1]}},
     ],
 )
 def test_the_same_yaml_comes_back(config: object) -> None:

@@ -198,7 +198,7 @@ STORAGE = st.fixed_dictionaries(
 
 
 @given(STORAGE)
-def test_any_storage_is_constructed_or_refused(config: dict[str, Any]) -> None:
+def test_any_storage_is_valid_or_refused(config: dict[str, Any]) -> None:
     try:
         storage = check_storage(Document(None), config, ("storage",))
     except InvalidTaskError as error:  # a NUL character
@@ -206,7 +206,7 @@ def test_any_storage_is_constructed_or_refused(config: dict[str, Any]) -> None:
         return
     before = storage.to_yaml_config()
     try:
-        storage.construct()
+        storage.validate()
     except StorageSpecError as error:
         assert "\n" not in str(error)
     assert storage.to_yaml_config() == before

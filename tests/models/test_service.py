@@ -73,21 +73,6 @@ def test_its_parts() -> None:
     assert service.stream_timeout_seconds == 120
 
 
-@pytest.mark.parametrize(
-    ("config", "least", "most"),
-    [
-        ({}, 1, 1),
-        ({"replicas": 3}, 3, 3),
-        ({"workers": 3}, 3, 3),
-        ({"replica_policy": {"min_replicas": 2}}, 2, 2),
-        (BY_GPU, 1, 3),
-    ],
-)
-def test_how_many_replicas(config: dict[str, Any], least: int, most: int) -> None:
-    service = Service.from_yaml_config(config)
-    assert (service.min_replicas, service.max_replicas) == (least, most)
-
-
 @pytest.mark.parametrize("text", ['{"a": [1, null]}', " [1, 2]", '"x"', "5"])
 def test_post_data_may_be_json_in_a_string(text: str) -> None:
     service = Service.from_yaml_config({"readiness_probe": {"path": "/", "post_data": text}})
@@ -106,3 +91,5 @@ def test_a_pool_may_stand_in_a_service() -> None:
     service = Service.from_yaml_config({"pool": {"max_workers": 3}, "workers": 1})
     assert service.pool is not None
     assert (service.pool.workers, service.pool.max_workers) == (1, 3)
+    probed = {"readiness_probe": "/", "pool": {"workers": 2}}
+    assert Service.from_yaml_config(probed).to_yaml_config() == probed

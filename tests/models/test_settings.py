@@ -219,6 +219,20 @@ def test_skypilots_file_that_says_nothing(machine: Machine, text: str) -> None:
     assert machine.load().allowed_clouds is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mine: &x [aws]\nallowed_clouds: *x\n",
+        "mine: {jobs: [a, &x [aws]]}\nallowed_clouds: *x\n",
+        "mine: &x aws\nallowed_clouds: [*x]\n",
+        "? &x aws\n: 1\nallowed_clouds: *x\n",
+    ],
+)
+def test_an_alias_stands_for_its_value(machine: Machine, text: str) -> None:
+    machine.write("skypilot", text)
+    assert machine.load().allowed_clouds == ("aws", "local")
+
+
 def test_a_list_of_clouds_that_cannot_be_read_is_not_passed_over(machine: Machine) -> None:
     machine.write("skypilot", "a: 1\nallowed_clouds: {aws: yes}\n")
     assert machine.error().startswith("~/.sky/config.yaml:2: allowed_clouds is nested; it has to be a list of clouds")

@@ -196,6 +196,19 @@ def test_k06_k08_k13_held_and_written() -> None:
     assert task.set_service(None).service is None
 
 
+@pytest.mark.parametrize("choice", ["{resources}", "{{any_of: [{resources}, {{cpus: 64}}]}}"])
+def test_what_skypilot_writes_for_itself_is_read(choice: str) -> None:
+    """`to_yaml_config()` of SkyPilot 0.14.1."""
+    written = """{cpus: 4, image_id: {null: ami-1}, _requires_fuse: true, _is_image_managed: true,
+      _no_missing_accel_warnings: true, _cluster_config_overrides: {kubernetes: {provision_timeout: 5}}}"""
+    task = Task.from_yaml_str(
+        f"run: x\nvolumes: {{}}\nfile_mounts: {{}}\nresources: {choice.format(resources=written)}\n"
+        "_user_specified_yaml: |\n  run: y\n"
+    )
+    assert task.resources[0] == Resources(cpus=4, image_id="ami-1") and task.run == "x"
+    assert task.to_yaml_config()["config"] == {"kubernetes": {"provision_timeout": 5}}
+
+
 def test_k07_blocked_resources_are_not_lost_in_yaml() -> None:
     task = Task(blocked_resources=[Resources(infra="aws/us-east-1", accelerators="A100")])
     again = Task.from_yaml_config(task.to_yaml_config())
@@ -243,7 +256,6 @@ def test_k17_k18_controllers_and_features() -> None:
 def test_k19_uris_are_not_local() -> None:
     task = Task(file_mounts={"/a": "b", "/c": "s3://d"})
     assert task.get_local_to_remote_file_mounts() == {"/a": "b"}
-    assert task.get_cloud_to_remote_file_mounts() == {"/c": "s3://d"}
     task.sync_storage_mounts()
     with pytest.raises(NotSupportedError, match="Storage mounts"):
         task.set_storage_mounts({"/d": Storage(name="d")}).sync_storage_mounts()
@@ -298,7 +310,7 @@ def test_null_envs_take_the_value_of_the_caller() -> None:
     text = "envs: {TOKEN: null, A: 1}\nworkdir: /$TOKEN"
     with pytest.raises(InvalidTaskError, match="line 1: Environment variable 'TOKEN' is None"):
         Task.from_yaml_str(text)
-    task = Task.from_yaml_str(text, envs={"TOKEN": "x", "MORE": "y"})
+    task = Task.from_yaml_str(text, env_overrides={"TOKEN": "x", "MORE": "y"})
     assert task.envs == {"TOKEN": "x", "A": "1", "MORE": "y"} and task.workdir == "/x"
 
 

@@ -132,7 +132,7 @@ def test_r10_disk_and_ports() -> None:
         assert Resources(ports=ports).ports == ("80",)
 
 
-@pytest.mark.parametrize("field", ["_docker_login_config", "_is_image_managed", "_requires_fuse"])
+@pytest.mark.parametrize("field", ["_docker_login_config", "_docker_username_for_runpod"])
 def test_r10_what_skypilot_writes_for_itself_is_named(field: str) -> None:
     with pytest.raises(
         NotSupportedError, match=rf"^resources\.{field} is not supported by this version of skyflow yet"

@@ -9,7 +9,7 @@ import pytest
 import skyflow as sky
 from skyflow.errors import InvalidTaskError
 
-ARGUMENT = "Invalid task YAML:"
+ARGUMENT = "Task has no such argument."
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
     # Task
@@ -113,6 +113,14 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: sky.Task.from_yaml_config(None),
         "Invalid task YAML: expected fields such as 'run: echo hello', found nothing.",
     ),
+    "no path": (lambda: sky.Task.from_yaml(None), "A task YAML is named by its path, found nothing."),
+    "a path that is a number": (lambda: sky.Dag.from_yaml(5), "A task YAML is named by its path, found the value 5."),
+    "no text": (lambda: sky.Task.from_yaml_str(None), "A task YAML is a string, found nothing."),
+    "bytes of a text": (lambda: sky.Dag.from_yaml_str(b"x"), "A task YAML is a string, found the value b'x'."),
+    "a time": (
+        lambda: sky.Task().set_time_estimator(5),
+        "A time estimator must be a function of Resources, found the value 5.",
+    ),
     "a time estimator": (
         lambda: sky.Task("a").set_time_estimator(lambda resources: "long").estimate_hours(None),
         "The time estimator of Task(name='a') must return seconds, found 'long'.",
@@ -121,6 +129,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: sky.Task("a").set_time_estimator(lambda resources: -7200).estimate_hours(None),
         "The time estimator of Task(name='a') must return seconds, found -7200.",
     ),
+    "no task": (lambda: sky.Dag().add(1), "A Dag is of tasks, found the value 1."),
     # Resources
     "a field of resources": (
         lambda: sky.Resources(acelerators="V100"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,26 @@ WRONG: list[tuple[str, str]] = [
         "3: one task is expected here, and the file has several YAML documents (a pipeline or a job group).",
     ),
     # What other sections say (more of them in test_sections_wrong_input.py)
+    (
+        "resources:\n  ports:\n    - 80\n    - http",
+        "4: resources.ports must be a port such as 8080, or '8000-8100', found the string 'http'.",
+    ),
+    (
+        "resources:\n  any_of:\n    - ports:\n        - 80\n        - 0",
+        "5: resources.ports: a port is a number from 1 to 65535, found '0'.",
+    ),
+    (
+        "resources:\n  accelerators:\n    A100: 8\n    T4: 0",
+        "4: resources.accelerators: the count of 'T4' must be a number greater than 0, found the value 0.",
+    ),
+    (
+        "resources:\n  gpus:\n    - A100:8\n    - T4:0",
+        "4: resources.accelerators: the count of 'T4' must be a number greater than 0, found the string '0'.",
+    ),
+    (
+        "resources:\n  image_id:\n    us-east-1: ami-1\n    us-west-1: 5",
+        "4: resources.image_id['us-west-1'] must be the name of an image, found the value 5.",
+    ),
     ("resources:\n  gpus: T4\n  accelerators: T4", "2: resources: give either accelerators or gpus."),
     (
         "resources:\n  any_of: [{cpus: 1}]\n  ordered: [{cpus: 2}]",
@@ -154,10 +176,6 @@ WRONG: list[tuple[str, str]] = [
     (
         "resources:\n  any_of: {cpus: 1}",
         "2: resources.any_of must be a list of resources, one entry for each, found a mapping.",
-    ),
-    (
-        "resources:\n  any_of: []",
-        "2: resources.any_of must be a list of resources, one entry for each, found an empty one.",
     ),
     (
         "resources:\n  any_of:\n    - cpus: 1\n    - cpu: 2",
@@ -254,6 +272,10 @@ WRONG: list[tuple[str, str]] = [
         "2: resources.max_hourly_cost must be US dollars an hour, greater than 0, found the value 0.",
     ),
     (
+        "resources:\n  local_disk: nvme:0+",
+        "2: resources.local_disk must be such as 'nvme:1000+', found the string 'nvme:0+'.",
+    ),
+    (
         "resources:\n  local_disk: fast",
         "2: resources.local_disk must be such as 'nvme:1000+', found the string 'fast'.",
     ),
@@ -284,8 +306,8 @@ WRONG: list[tuple[str, str]] = [
     ),
     ("resources:\n  arch: mips", "2: resources.arch must be one of x86_64, arm64, found the string 'mips'."),
     (
-        "resources:\n  _requires_fuse: true",
-        "2: resources._requires_fuse is not supported by this version of skyflow yet; remove it from the task.",
+        "resources:\n  _docker_login_config: {}",
+        "2: resources._docker_login_config is not supported by this version of skyflow yet; remove it from the task.",
     ),
     ("secrets: 5", "1: secrets must be a mapping of names to values, or a list of secrets:NAME."),
     ("secrets:\n  1A: x", "2: Invalid secret key: '1A'"),
@@ -417,3 +439,40 @@ def test_files_that_cannot_be_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyP
             InvalidTaskError, match=r"^Task YAML '.*' (does not exist; check the path|cannot be read: .*)\.$"
         ):
             Task.from_yaml(absent)
+
+
+ABSENT = "the source './absent' does not exist; check the path."
+NO_SOURCE = "New storage object: source must be specified when using COPY mode."
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("run: x\nname: a b", "2: Invalid task name 'a b': it must be letters"),
+        ("run: x\nworkdir: ./absent", "2: Workdir './absent' does not exist"),
+        ("file_mounts:\n  /a: .\n  /b: ./absent", f"3: file_mounts['/b']: {ABSENT}"),
+        (
+            "file_mounts:\n  /a: {name: b, mode: COPY, source: .}\n  /b:\n    name: b\n    mode: COPY",
+            f"3: file_mounts['/b']: {NO_SOURCE}",
+        ),
+        ("envs: {D: b}\nfile_mounts:\n  /$D: ./absent", f"2: file_mounts['/b']: {ABSENT}"),
+        ("workdir: .\nfile_mounts:\n  ~/sky_workdir: .", "3: Cannot mount ~/sky_workdir as both the workdir"),
+    ],
+)
+def test_what_is_only_known_when_a_task_is_validated(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("task.yaml").write_text(text)
+    task = Task.from_yaml("task.yaml")
+    for one in (task, copy.deepcopy(task), pickle.loads(pickle.dumps(task))):
+        with pytest.raises(InvalidTaskError) as caught:
+            one.validate()
+        assert str(caught.value).startswith(f"task.yaml:{message}") and "\n" not in str(caught.value)
+
+
+def test_what_was_changed_since_has_no_line() -> None:
+    task = Task.from_yaml_str("name: a\nworkdir: ./absent")
+    task.set_workdir("./other")
+    with pytest.raises(InvalidTaskError, match=r"^Workdir './other' does not exist"):
+        task.validate()

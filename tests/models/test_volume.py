@@ -13,6 +13,7 @@ VOLUMES = {
     "/data": "my-volume",
     "~/cache": {"name": "my-volume", "sub_path": "a/b.c"},
     "~": {"size": "10Gi"},
+    "/both": {"name": "my-volume", "size": "5", "type": "k8s-pvc"},
     "/scratch/": {
         "size": "100",
         "type": "k8s-pvc",
@@ -44,7 +45,7 @@ def test_names_of_choices_are_spelled_right() -> None:
 def test_disks() -> None:
     disks = [
         {"path": "/a", "name": "disk", "disk_size": 100, "disk_tier": "BEST", "auto_delete": True},
-        {"path": "/b", "storage_type": "instance", "attach_mode": "read_only"},
+        {"path": "/b", "storage_type": "instance", "attach_mode": "read_only", "size": "10"},
     ]
     assert check_disks(NOWHERE, disks, ("resources", "volumes")) == [
         {"path": "/a", "name": "disk", "disk_size": "100", "disk_tier": "best", "auto_delete": True},

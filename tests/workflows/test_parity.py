@@ -34,7 +34,7 @@ def test_e06_e30_launch_takes_skypilots_parameters() -> None:
         names
         == (
             "task cluster_name retry_until_up idle_minutes_to_autostop dryrun down stream_logs backend optimize_target "
-            "detach_setup detach_run no_setup handle"
+            "detach_setup detach_run no_setup handle wait_for clone_disk_from fast resize"
         ).split()
     )
 
