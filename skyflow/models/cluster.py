@@ -9,6 +9,7 @@ which they came.
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import Any
 
@@ -64,6 +65,8 @@ class ClusterState(Wire):
     search_attributes: bool = False
     nodes: list[Node] = Field(default_factory=list)
     offer: Offer | None = None
+    ports: list[str] = Field(default_factory=list)
+    """Ports that are open: numbers and ranges."""
     cursors: dict[str, int] = Field(default_factory=dict)
     """Node id → how far its event stream was read, in bytes."""
     jobs: dict[int, JobRecord] = Field(default_factory=dict)
@@ -137,6 +140,7 @@ class ClusterState(Wire):
             "price": offer.price if offer else None,
             "host": offer.host if offer else None,
             "head_ip": self.nodes[0].address if self.nodes else "",
+            "ways": self._ways(),
             "made_by": self.made_by,
             "autostop": self.rule.minutes if self.rule else -1,
             "to_down": self.rule is not None,
@@ -147,6 +151,21 @@ class ClusterState(Wire):
             "active_jobs": len(self.active_jobs()),
             "next_job": self.next_job,
         }
+
+    def access(self) -> dict[str, Any]:
+        """How its nodes are reached: plain JSON. Not in the view, because there may be many nodes."""
+        nodes = sorted(self.nodes, key=lambda node: node.rank)
+        return {
+            "uid": self.uid,
+            "ways": self._ways(),
+            "nodes": [node.model_dump() for node in nodes],
+            "ports": self.ports,
+        }
+
+    def _ways(self) -> str:
+        """Another text whenever its nodes are reached otherwise than before."""
+        ways = [(self.uid, node.rank, node.address, node.port, node.user, node.host_key) for node in self.nodes]
+        return hashlib.sha256(repr(sorted(ways)).encode()).hexdigest()[:12] if ways else ""
 
     # Events
 
@@ -196,6 +215,7 @@ class ClusterState(Wire):
             raise ClusterDoesNotExist(f"Cluster {self.name!r} has no reservation for this launch any more.")
         self.nodes = report.nodes
         self.offer = report.offer
+        self.ports = report.ports
         self.made_by = report.workflow_id
         self.launched_at = self.launched_at or now
         op.exclusive = False
@@ -387,6 +407,7 @@ class ClusterState(Wire):
         actions: list[Action] = [ended]
         actions += [AbandonJob(job.id, self.uid) for job in self.active_jobs() if job.id not in waiting and job.ranks]
         self.nodes, self.offer, self.cursors, self.notify_end, self.places, self.lost = [], None, {}, [], [], []
+        self.ports = []
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id in waiting}
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
@@ -411,6 +432,7 @@ class ClusterState(Wire):
             offer=self.offer if op.granted else None,
             waiting_for=waiting,
             places=self.places,
+            ports=self.ports,
             deployment=self.deployment,
             search_attributes=self.search_attributes,
             check_seconds=self.check_seconds,
