@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from skyflow import clouds, exceptions
-    from skyflow.api import ClusterHandle, cancel, down, exec, launch, optimize, queue, status, tail_logs
+    from skyflow.api import ClusterHandle, cancel, down, endpoints, exec, launch, optimize, queue, status, tail_logs
     from skyflow.client import Client
     from skyflow.handle import Launch
     from skyflow.models.dag import Dag, OptimizeTarget
@@ -39,6 +39,7 @@ _HOMES = {
     "Task": "skyflow.models.task",
     "cancel": "skyflow.api",
     "down": "skyflow.api",
+    "endpoints": "skyflow.api",
     "exec": "skyflow.api",
     "launch": "skyflow.api",
     "optimize": "skyflow.api",
@@ -66,6 +67,7 @@ __all__ = [
     "cancel",
     "clouds",
     "down",
+    "endpoints",
     "exceptions",
     "exec",
     "launch",

@@ -150,6 +150,16 @@ def status(cluster_names: str | list[str] | None = None, refresh: bool = False) 
     return _run(lambda client: client.status(names))
 
 
+def endpoints(cluster: str, port: int | None = None) -> dict[int, str]:
+    """Where the open ports of a cluster's head node are reached: port → `HOST:PORT`.
+
+    Raises:
+        ClusterDoesNotExist, ClusterNotUpError: there is no such cluster, or it is not up.
+        UsageError: it was not launched with this port.
+    """
+    return _run(lambda client: client.endpoints(cluster, port))
+
+
 def queue(cluster_name: str) -> list[dict[str, Any]]:
     """The jobs of a cluster, newest first: `id`, `name`, `user`, `status`, `reason`, `returncode`, …"""
     return _run(lambda client: client.queue(cluster_name))

@@ -27,6 +27,7 @@ def test_exported_names() -> None:
         "cancel",
         "clouds",
         "down",
+        "endpoints",
         "exceptions",
         "exec",
         "launch",

@@ -27,6 +27,30 @@ def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool) -> 
             view.clusters(found, verbose=verbose)
         else:
             view.say("No clusters. Make one: skyflow launch -c dev 'echo hello'")
+        from skyflow.cli.ssh import keep
+
+        await keep(client)
+
+    run(body)
+
+
+def show_endpoints(patterns: list[str] | None, output: str, port: int | None) -> None:
+    """Prints where the ports of one cluster are reached: of this one the address, or all of them."""
+
+    async def body(client: Client) -> None:
+        found = await chosen(client, patterns)
+        if len(found) != 1:
+            raise UsageError("--endpoint is for one cluster: skyflow status --endpoint 8080 NAME")
+        endpoints = await client.endpoints(found[0]["name"], port)
+        if output == "json":
+            view.as_json(endpoints)
+        elif port is not None:
+            print(endpoints[port])
+        elif endpoints:
+            for one, address in endpoints.items():
+                print(f"{one}: {address}")
+        else:
+            view.say(f"Cluster {found[0]['name']} has no open ports. They are given at its launch: --ports 8080")
 
     run(body)
 
@@ -103,12 +127,15 @@ def down(names: list[str], yes: bool) -> None:
         typer.confirm(f"Delete the nodes of {', '.join(names)}?", default=True, abort=True, err=True)
 
     async def body(client: Client) -> None:
+        from skyflow.cli.ssh import forget
+
         failed: list[SkyflowError] = []
         globs = [name for name in names if is_pattern(name)]
         matched = [one["name"] for one in await chosen(client, globs)] if globs else []
         for name in dict.fromkeys([name for name in names if not is_pattern(name)] + matched):
             try:
                 count = await client.down(name)
+                await forget(client, name)
                 view.say(f"Cluster {name} is down ({count} node(s) deleted). Its logs stay: skyflow logs {name}")
             except SkyflowError as error:
                 failed.append(error)

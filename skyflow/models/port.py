@@ -25,7 +25,7 @@ def check_ports(value: object) -> tuple[str, ...]:
 
 def numbers(ports: Iterable[str]) -> list[int]:
     """Every port of these numbers and ranges, as `check_ports` gives them."""
-    found = []
+    found: list[int] = []
     for text in ports:
         first, _, last = text.partition("-")
         found += range(int(first), int(last or first) + 1)
