@@ -37,7 +37,9 @@ class Entry:
         words = [self.cluster, self.ways]
         for node in self.nodes:
             words += [node["address"], node["user"], str(node["port"]), str(node["rank"])]
-        if not all(map(_WORD.fullmatch, words)) or not all(_HOST_KEY.fullmatch(node["host_key"]) for node in self.nodes):
+        if not all(map(_WORD.fullmatch, words)) or not all(
+            _HOST_KEY.fullmatch(node["host_key"]) for node in self.nodes
+        ):
             raise SkyflowError(f"Cluster {self.cluster!r} has a node that an SSH config cannot describe.")
 
     def config(self, key: Path, known_hosts: Path) -> str:

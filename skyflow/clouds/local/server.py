@@ -64,6 +64,9 @@ class _Files(asyncssh.SFTPServer):  # type: ignore[misc]  # asyncssh is not type
     def map_path(self, path: bytes) -> bytes:
         return os.path.join(self._home, path)
 
+    def exit(self) -> None:
+        self.channel.exit(0)  # without a status, `scp` takes the whole copy for failed
+
 
 class _Login(asyncssh.SSHServer):  # type: ignore[misc]  # asyncssh is not type-checked
     """Lets in the node's user with the cluster's key, nobody else."""
