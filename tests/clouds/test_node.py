@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
@@ -21,6 +22,15 @@ from tests.clouds.local_lab import LocalLab, until
 async def node(lab: LocalLab) -> Node:
     (node,) = await lab.cloud.create_nodes(lab.request())
     return node
+
+
+def login(lab: LocalLab, node: Node) -> Any:
+    """A connection of asyncssh's own."""
+    host_key = asyncssh.import_public_key(node.host_key)
+    return asyncssh.connect(
+        node.address, node.port, username=node.user, client_keys=[lab.key], known_hosts=([host_key], [], []),
+        config=None, agent_path=None,
+    )  # fmt: skip
 
 
 def is_alive(pid: int) -> bool:
@@ -85,11 +95,8 @@ async def test_the_ssh_command_works(lab: LocalLab, node: Node, tmp_path: Path) 
 
 
 async def test_a_terminal_is_the_shells_own(lab: LocalLab, node: Node) -> None:
-    options = {"known_hosts": ([asyncssh.import_public_key(node.host_key)], [], []), "config": None}
     async with (
-        asyncssh.connect(
-            node.address, node.port, username=node.user, client_keys=[lab.key], agent_path=None, **options
-        ) as connection,
+        login(lab, node) as connection,
         connection.create_process(term_type="dumb", term_size=(90, 30)) as shell,
     ):
 
@@ -106,13 +113,10 @@ async def test_a_terminal_is_the_shells_own(lab: LocalLab, node: Node) -> None:
         assert (await asyncio.wait_for(shell.wait(), 20)).exit_status == 6
 
 
-async def test_files_can_be_copied_without_rsync(lab: LocalLab, node: Node, tmp_path: Path) -> None:
+async def test_files_can_be_copied_without_rsync(lab: LocalLab, node: Node) -> None:
     data = os.urandom(1 << 20)
-    options = {"known_hosts": ([asyncssh.import_public_key(node.host_key)], [], []), "config": None}
     async with (
-        asyncssh.connect(
-            node.address, node.port, username=node.user, client_keys=[lab.key], agent_path=None, **options
-        ) as connection,
+        login(lab, node) as connection,
         connection.start_sftp_client() as files,
     ):
         home = lab.folder.node(node.id).home
@@ -125,7 +129,7 @@ async def test_files_can_be_copied_without_rsync(lab: LocalLab, node: Node, tmp_
 
 async def test_only_the_clusters_key_and_the_nodes_user_get_in(lab: LocalLab, node: Node) -> None:
     async def connect(user: str, key: object) -> None:
-        options = {"known_hosts": ([asyncssh.import_public_key(node.host_key)], [], []), "config": None}
+        options: dict[str, Any] = {"known_hosts": ([asyncssh.import_public_key(node.host_key)], [], []), "config": None}
         async with asyncssh.connect(
             node.address, node.port, username=user, client_keys=[key], agent_path=None, **options
         ):

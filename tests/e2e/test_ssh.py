@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,7 +122,7 @@ def test_copying_there_and_back(box: User, tmp_path: Path, program: str) -> None
     (tmp_path / "data/deep").mkdir(parents=True)
     (tmp_path / "data/deep/one file").write_text("one\n")
     (tmp_path / "two").write_text("two\n")
-    more = {}
+    more: dict[str, Any] = {}
     if program == "scp":  # as on a machine that has no rsync
         (tmp_path / "bin").mkdir()
         for name in ("ssh", "scp"):
