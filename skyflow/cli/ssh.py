@@ -17,7 +17,7 @@ from skyflow.access import ssh_folder
 from skyflow.cli import view
 from skyflow.cli.session import run
 from skyflow.ending import leave
-from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, SkyflowError, UsageError
+from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, NotSupportedError, SkyflowError, UsageError
 from skyflow.ssh.entry import hosts, include_line
 
 if TYPE_CHECKING:
@@ -88,10 +88,10 @@ async def keep(client: Client, cluster: str | None = None) -> None:
                 view.say(f"skyflow: ~/.ssh/config has a host {name!r} of its own; cluster {name!r}: skyflow ssh {name}")
         if cluster is not None:
             await _include(client, cluster)
-    except (ClusterDoesNotExist, ClusterNotUpError):
-        return  # it is being taken down
-    except TimeoutError:
-        view.say("skyflow: The SSH config was not brought up to date: the clusters do not answer.")
+    except (ClusterDoesNotExist, ClusterNotUpError, NotSupportedError):
+        return  # it is being taken down, or it is another machine's
+    except TimeoutError as error:
+        view.say(f"skyflow: The SSH config was not brought up to date: {error or 'the clusters do not answer'}.")
     except (SkyflowError, OSError) as error:
         view.say(f"skyflow: The SSH config was not brought up to date: {error}")
 
@@ -147,17 +147,18 @@ async def _named(client: Client, name: str) -> Host:
 async def _host(client: Client, cluster: str, rank: int) -> Host:
     try:
         await client.ssh_config(cluster)
+        config = ssh_folder(client.settings).config_of(cluster)
+        names = hosts(config.read_text())
     except OSError as error:
-        raise SkyflowError(f"The SSH config cannot be written: {error}") from error
-    config = ssh_folder(client.settings).config_of(cluster)
-    names = hosts(config.read_text())
+        raise SkyflowError(f"The SSH config cannot be written: {error}.") from error
     if not 0 <= rank < len(names):
         raise UsageError(f"Cluster {cluster!r} has no rank {rank}: it has {len(names)} node(s), from 0 on.")
     return Host(names[rank], config)
 
 
 def _has_rsync(to_node: list[str], host: Host) -> bool:
-    done = subprocess.run([*to_node, "--", host.name, "command -v rsync >/dev/null"], stdin=subprocess.DEVNULL)
+    asking = [*to_node, "--", host.name, "command -v rsync >/dev/null"]
+    done = subprocess.run(asking, stdin=subprocess.DEVNULL, check=False)
     if done.returncode == NO_CONNECTION:
         leave(NO_CONNECTION)  # it has said why
     return done.returncode == 0

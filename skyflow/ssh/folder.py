@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ from pathlib import Path
 from skyflow.models.name import safe_name
 from skyflow.ssh.entry import Entry, hosts, include_line, marked
 from skyflow.ssh.include import add_include, taken_names, user_config, write
+
+LOCK_SECONDS = 5.0
+LOOK_SECONDS = 0.02
 
 NOTICE = "# Written by skyflow, again and again. It is included by ~/.ssh/config.\n"
 
@@ -118,11 +122,24 @@ class SshFolder:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One writer at a time. Nobody holds it while asking a server anything."""
+        """One writer at a time. Nobody holds it while asking a server anything, so nobody waits for long."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor)
             yield
         finally:
             os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Raises TimeoutError: its holder has stopped."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError("another process holds the lock of skyflow's SSH folder") from None
+            time.sleep(LOOK_SECONDS)

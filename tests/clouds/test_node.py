@@ -108,7 +108,10 @@ async def test_a_terminal_is_the_shells_own(lab: LocalLab, node: Node) -> None:
         shell.change_terminal_size(100, 40)
         await say("until [ \"$(stty size)\" = '40 100' ]; do sleep 0.01; done; echo re''sized\n", "resized")
         await say("sh -c \"trap 'echo cau''ght; exit' INT; echo wai''ting; sleep 60\"\n", "waiting")
-        await say("\x03", "caught")
+        caught = asyncio.ensure_future(shell.stdout.readuntil("caught"))
+        while not caught.done():  # a shell that is about to wait for the sleep would take note only after it
+            shell.stdin.write("\x03")
+            await asyncio.wait([caught], timeout=5)
         shell.stdin.write("sleep 60 & disown; exit 6\n")  # what is left behind does not hold it open
         assert (await asyncio.wait_for(shell.wait(), 20)).exit_status == 6
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import threading
@@ -139,6 +140,16 @@ def test_many_writers_at_once_lose_nothing(folder: SshFolder) -> None:
     assert of_shared.name in folder.config_of("shared").read_text()
     assert sorted(included) == [False] * 7 + [True]
     assert folder.user_config.read_text().count("Include") == 1
+
+
+def test_nobody_waits_for_ever(folder: SshFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skyflow.ssh.folder.LOCK_SECONDS", 0.05)
+    folder.update([entry()], {})
+    with (folder.path / "lock").open("r+") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError, match="another process holds the lock"):
+            folder.update([], {})
+    folder.update([], {})
 
 
 def test_what_somebody_else_left_in_the_folder_is_no_cluster(folder: SshFolder) -> None:
