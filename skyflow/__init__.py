@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         cancel,
         cost_report,
         down,
+        endpoints,
         exec,
         get,
         job_status,
@@ -70,8 +71,8 @@ if TYPE_CHECKING:
     from skyflow.models.task import Task
 
 _NAMES = {
-    "skyflow.api": "ClusterHandle autostop cancel cost_report down exec get job_status launch optimize queue start "
-    "status stop stream_and_get tail_logs",
+    "skyflow.api": "ClusterHandle autostop cancel cost_report down endpoints exec get job_status launch optimize queue "
+    "start status stop stream_and_get tail_logs",
     "skyflow.client": "Client",
     "skyflow.handle": "Launch",
     "skyflow.models.dag": "Dag OptimizeTarget",
@@ -136,6 +137,7 @@ __all__ = [
     "clouds",
     "cost_report",
     "down",
+    "endpoints",
     "exceptions",
     "exec",
     "get",

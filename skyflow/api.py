@@ -175,6 +175,16 @@ def status(
     return [{**row, "status": ClusterStatus(row["status"])} for row in found]
 
 
+def endpoints(cluster: str, port: int | None = None) -> dict[int, str]:
+    """Where the open ports of a cluster's head node are reached: port → `HOST:PORT`.
+
+    Raises:
+        ClusterDoesNotExist, ClusterNotUpError: there is no such cluster, or it is not up.
+        UsageError: it was not launched with this port.
+    """
+    return _run(lambda client: client.endpoints(cluster, port))
+
+
 def queue(cluster_name: str, skip_finished: bool = False, all_users: bool = True) -> list[dict[str, Any]]:
     """The jobs of a cluster, newest first: `id`, `name`, `user`, `status`, `reason`, `returncode`, …
 

@@ -388,13 +388,20 @@ class Client:
         return report(await intervals(self.store), statuses, now, None if days is None else now - days * 86400)
 
     async def _check_exists(self, name: str) -> None:
-        """Asks the server only, not the cluster itself: that needs no worker, and less time."""
-        handle = self._client.get_workflow_handle(cluster_workflow_id(check_cluster_name(name)))
+        if await self.shown(check_cluster_name(name)) is None:
+            raise ClusterDoesNotExist(f"Cluster {name!r} does not exist. See: skyflow status")
+
+    async def shown(self, name: str) -> dict[str, Any] | None:
+        """The cluster as it last showed itself (nothing, if it has just begun); None if it does not exist.
+
+        Asks the server only, not the cluster itself: that needs no worker, and less time.
+        """
+        handle = self._client.get_workflow_handle(cluster_workflow_id(name))
         with suppress(_AbsentError), self._errors():
             description = await handle.describe()
             if description.status is not None and description.status.name == "RUNNING":
-                return
-        raise ClusterDoesNotExist(f"Cluster {name!r} does not exist. See: skyflow status")
+                return dict((await description.memo()).get("cluster") or {})
+        return None
 
     async def _cluster(self, name: str) -> dict[str, Any]:
         return dict(await self._ask_cluster(check_cluster_name(name), "status"))
@@ -413,6 +420,45 @@ class Client:
                 )
         except (_AbsentError, WorkflowQueryRejectedError):
             raise ClusterDoesNotExist(f"Cluster {name!r} does not exist. See: skyflow status") from None
+
+    # Ways to the nodes
+
+    async def access(self, cluster_name: str) -> dict[str, Any]:
+        """How a cluster is reached: `uid`, `ways`, `nodes` by rank (none, if it has none yet), `ports`."""
+        return dict(await self._ask_cluster(check_cluster_name(cluster_name), "access"))
+
+    async def endpoints(self, cluster_name: str, port: int | None = None) -> dict[int, str]:
+        """Where the open ports of the head node are reached: port → `HOST:PORT`.
+
+        Args:
+            cluster_name: whose ports.
+            port: only this one.
+
+        Raises:
+            ClusterDoesNotExist, ClusterNotUpError: there is no such cluster, or it is not up.
+            UsageError: the cluster was not launched with this port.
+        """
+        from skyflow import access
+
+        return await access.endpoints(self, cluster_name, port)
+
+    async def ssh_config(self, cluster_name: str | None = None) -> list[str]:
+        """Makes the SSH config in skyflow's folder true: it has the nodes of every cluster that is up, and no others.
+
+        Args:
+            cluster_name: must be among them.
+
+        Returns:
+            Those of the new ones that it leaves out, because the user's own config has hosts of the same names.
+
+        Raises:
+            ClusterDoesNotExist, ClusterNotUpError, NotSupportedError: this cluster cannot be reached from here.
+            StoreError: its key cannot be read.
+            OSError: the folder cannot be written.
+        """
+        from skyflow import access
+
+        return await access.ssh_config(self, cluster_name)
 
     # Logs
 

@@ -28,7 +28,6 @@ _NEEDS = {
     "batch processing": "batch",
     "buckets": "storage_ls storage_delete FileMountType",
     "volumes": "volumes",
-    "addresses of opened ports": "endpoints",
     "accelerators as a table of Python's (skyflow gpus list prints them)": "list_accelerators",
     "a check of clouds from Python (skyflow check does it)": "check CLOUD_REGISTRY",
     "copies of logs from Python (skyflow logs --sync-down makes them)": "download_logs",

@@ -57,6 +57,7 @@ def test_exported_names() -> None:
         "clouds",
         "cost_report",
         "down",
+        "endpoints",
         "exceptions",
         "exec",
         "get",

@@ -156,12 +156,43 @@ def status(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More columns.")] = False,
     refresh: Annotated[bool, typer.Option("--refresh", "-r", help="Ask the clouds first.")] = False,
     ip: Annotated[bool, typer.Option("--ip", help="Print the address of the head node of one cluster.")] = False,
+    endpoint: Annotated[
+        int | None, typer.Option("--endpoint", help="Print where this port of one cluster is reached.", metavar="PORT")
+    ] = None,
+    endpoints: Annotated[bool, typer.Option("--endpoints", help="The same for all ports that it has open.")] = False,
     output: Output = "table",
 ) -> None:
     """The clusters and their state."""
-    from skyflow.cli.cluster import status
+    from skyflow.cli.cluster import show_endpoints, status
 
-    status(clusters, output, verbose, ip, refresh)
+    if endpoint is not None or endpoints:
+        show_endpoints(clusters, output, endpoint)
+    else:
+        status(clusters, output, verbose, ip, refresh)
+
+
+@app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
+def ssh(
+    cluster: Cluster,
+    command: Annotated[list[str] | None, typer.Argument(help="A shell, if none.", show_default=False)] = None,
+    rank: Annotated[int, typer.Option("--worker", "-w", help="The node of this rank; 0 is the head.")] = 0,
+) -> None:
+    """Open a shell on a node, or run a command there, by OpenSSH's ssh."""
+    from skyflow.cli.ssh import rank_of, ssh
+
+    given, words = rank_of(command or [])
+    ssh(cluster, rank if given is None else given, words)
+
+
+@app.command()
+def cp(
+    sources: Annotated[list[str], typer.Argument(help="Paths here, or CLUSTER:PATH.", show_default=False)],
+    destination: Annotated[str, typer.Argument(help="The other side.", show_default=False)],
+) -> None:
+    """Copy files and folders to or from a node: CLUSTER:PATH, or CLUSTER-worker1:PATH."""
+    from skyflow.cli.ssh import copy
+
+    copy(sources, destination)
 
 
 @app.command()

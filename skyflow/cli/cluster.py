@@ -31,6 +31,30 @@ def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool, ref
             view.clusters(found, verbose=verbose)
         else:
             view.say("No clusters. Make one: skyflow launch -c dev 'echo hello'")
+        from skyflow.cli.ssh import keep
+
+        await keep(client)
+
+    run(body)
+
+
+def show_endpoints(patterns: list[str] | None, output: str, port: int | None) -> None:
+    """Prints where the ports of one cluster are reached: of this one the address, or all of them."""
+
+    async def body(client: Client) -> None:
+        found = await chosen(client, patterns)
+        if len(found) != 1:
+            raise UsageError("--endpoint is for one cluster: skyflow status --endpoint 8080 NAME")
+        endpoints = await client.endpoints(found[0]["name"], port)
+        if output == "json":
+            view.as_json(endpoints)
+        elif port is not None:
+            print(endpoints[port])
+        elif endpoints:
+            for one, address in endpoints.items():
+                print(f"{one}: {address}")
+        else:
+            view.say(f"Cluster {found[0]['name']} has no open ports. They are given at its launch: --ports 8080")
 
     run(body)
 
@@ -158,7 +182,10 @@ def down(names: list[str] | None, every: bool, yes: bool) -> None:
     """Deletes the nodes of clusters."""
 
     async def one(client: Client, name: str) -> str:
+        from skyflow.cli.ssh import forget
+
         count = await client.down(name)
+        await forget(client, name)
         return f"Cluster {name} is down ({count} node(s) deleted). Its logs stay: skyflow logs {name}"
 
     _each(names, every, yes, "Delete the nodes of {}?", one)

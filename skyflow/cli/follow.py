@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,17 +41,18 @@ class Screen(Protocol):
         """Nothing more comes; the last stage may be where it failed."""
 
 
-async def follow(handle: Launch, num_nodes: int, brief: bool) -> dict[str, Any]:
+async def follow(handle: Launch, num_nodes: int, brief: bool, on_nodes: Callable[[], None]) -> dict[str, Any]:
     """Shows stages and output until the launch ends; returns its result.
 
     Args:
         handle: of the launch.
         num_nodes: of the task: with several, each line of output says where it comes from.
         brief: show stages only if it takes long.
+        on_nodes: called when the nodes are there, if that is seen before the end; then again and again.
     """
     screen: Screen = Tree() if sys.stderr.isatty() else Lines(brief)
     result = asyncio.ensure_future(handle.result())
-    watching = asyncio.ensure_future(_watch(handle, screen, brief))
+    watching = asyncio.ensure_future(_watch(handle, screen, brief, on_nodes))
     merger = LineMerger(num_nodes)
     units: set[str] = set()
     try:
@@ -81,7 +82,7 @@ async def _show_now(handle: Launch, screen: Screen) -> None:
         screen.show(await handle.progress(), [])
 
 
-async def _watch(handle: Launch, screen: Screen, brief: bool) -> None:
+async def _watch(handle: Launch, screen: Screen, brief: bool, on_nodes: Callable[[], None]) -> None:
     await asyncio.sleep(BRIEF_SECONDS if brief else 0)
     asked = unavailable = 0.0
     transfers: list[dict[str, Any]] = []
@@ -89,6 +90,8 @@ async def _watch(handle: Launch, screen: Screen, brief: bool) -> None:
         try:
             progress = await handle.progress()
             stage = progress["stages"][-1]["name"] if progress["stages"] else ""
+            if stage not in ("", "OPTIMIZE", "PROVISION"):
+                on_nodes()
             if not stage.startswith("SYNC"):
                 transfers = []
             elif time.monotonic() > asked + TRANSFER_SECONDS:

@@ -83,8 +83,9 @@ async def _execute(client: Client, task: Task, cluster: str, start_only: bool, f
 
 async def _show(client: Client, handle: Launch, task: Task, brief: bool = False) -> int:
     cluster = handle.cluster_name
+    keeping = _Keeping(client, cluster)
     try:
-        result = await follow(handle, task.num_nodes, brief)
+        result = await follow(handle, task.num_nodes, brief, keeping.begin)
     except asyncio.CancelledError:
         view.say(f"\nDetached; it goes on. Come back: skyflow logs {cluster}   Cancel: skyflow cancel {cluster} --all")
         return exit_code.INTERRUPTED
@@ -98,11 +99,40 @@ async def _show(client: Client, handle: Launch, task: Task, brief: bool = False)
         return 0
     if result["job_id"] is not None:
         _say_job(result)
+    await keeping.end(result["down"])
     if not brief:
         await _status(client, cluster)
     _hints(result)
     status = result["status"]  # none: there was nothing to run; PENDING: it was detached
     return 0 if status in ("", "PENDING") else exit_code.of_job(status)
+
+
+class _Keeping:
+    """The SSH config during a launch: as soon as there are nodes they are in it, not only when the job has ended."""
+
+    def __init__(self, client: Client, cluster: str) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """The nodes are there. An exec, whose cluster was there before, finds everything done."""
+        from skyflow.access import ssh_folder
+        from skyflow.cli.ssh import keep
+
+        if self._task is None and not ssh_folder(self._client.settings).has(self._cluster):
+            self._task = asyncio.create_task(keep(self._client, self._cluster))
+
+    async def end(self, is_down: bool) -> None:
+        """The launch is over, and the nodes may be."""
+        from skyflow.cli.ssh import forget
+
+        if not is_down:
+            self.begin()
+        if self._task is not None:
+            await self._task
+        if is_down:
+            await forget(self._client, self._cluster)
 
 
 def _say_job(result: dict[str, Any]) -> None:

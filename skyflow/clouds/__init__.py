@@ -73,6 +73,15 @@ def other_catalogs(settings: Settings, enabled: list[Cloud]) -> list[Catalog]:
     return [catalog.load(name, settings.home / "catalog") for name in catalog.CLOUDS if name not in {*own, *_CLOUDS}]
 
 
+def is_reachable(host: str | None, settings: Settings) -> bool:
+    """Whether the nodes of an offer of this host (None: of no host) can be reached from here. Imports no cloud."""
+    if host is None:
+        return True
+    from skyflow.clouds.local.folder import Folder  # of the one cloud that is host-bound
+
+    return host == Folder(settings.local_dir).host_id()
+
+
 async def _check(name: str, settings: Settings) -> CloudAccess:
     from skyflow.clouds.protocol import CloudAccess  # not at the top: the host of local nodes starts without pydantic
 

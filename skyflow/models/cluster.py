@@ -9,6 +9,7 @@ granted in the order in which they came.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from pydantic import Field
@@ -63,6 +64,8 @@ class ClusterState(Wire):
     search_attributes: bool = False
     nodes: list[Node] = Field(default_factory=list)
     offer: Offer | None = None
+    ports: list[str] = Field(default_factory=list)
+    """Ports that are open: numbers and ranges."""
     cursors: dict[str, int] = Field(default_factory=dict)
     """Node id → how far its event stream was read, in bytes."""
     jobs: dict[int, JobRecord] = Field(default_factory=dict)
@@ -155,6 +158,7 @@ class ClusterState(Wire):
             "price": offer.price if offer else None,
             "host": offer.host if offer else None,
             "head_ip": self.nodes[0].address if self.nodes else "",
+            "ways": self._ways(),
             "made_by": self.made_by,
             "autostop": self.rule.minutes if self.rule else -1,
             "to_down": self.rule is not None and self.rule.down,
@@ -167,6 +171,22 @@ class ClusterState(Wire):
             "active_jobs": len(self.active_jobs()),
             "next_job": self.next_job,
         }
+
+    def access(self) -> dict[str, Any]:
+        """How its nodes are reached: plain JSON. Not in the view, because there may be many nodes."""
+        nodes = sorted(self.nodes if self.runs() else [], key=lambda node: node.rank)
+        return {
+            "uid": self.uid,
+            "ways": self._ways(),
+            "nodes": [node.model_dump() for node in nodes],
+            "ports": self.ports,
+        }
+
+    def _ways(self) -> str:
+        """Another text whenever its nodes are reached otherwise than before."""
+        ways = [(self.uid, node.rank, node.address, node.port, node.user, node.host_key) for node in self.nodes]
+        ways = ways if self.runs() else []
+        return hashlib.sha256(repr(sorted(ways)).encode()).hexdigest()[:12] if ways else ""
 
     # Events
 
@@ -219,6 +239,7 @@ class ClusterState(Wire):
         self.offer = report.offer
         self.stopped, self.halted = False, []
         self.made_by = self.made_by or report.workflow_id
+        self.ports = report.ports
         self.launched_at = self.launched_at or now
         self._count_up(now)
         op.exclusive = False
@@ -526,6 +547,7 @@ class ClusterState(Wire):
             self.nodes = []
             self._count_up(now)
         self.nodes, self.offer, self.cursors, self.notify_end, self.places, self.lost = [], None, {}, [], [], []
+        self.ports = []
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id in waiting}
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
@@ -552,6 +574,7 @@ class ClusterState(Wire):
             waiting_for=waiting,
             stopped=self.stopped or bool(self.halted),
             places=self.places,
+            ports=self.ports,
             deployment=self.deployment,
             search_attributes=self.search_attributes,
             check_seconds=self.check_seconds,

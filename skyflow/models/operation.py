@@ -74,6 +74,8 @@ class Reservation(Wire):
     """The nodes have to be started first."""
     waiting_for: str = ""
     places: list[Place] = Field(default_factory=list)
+    ports: list[str] | None = None
+    """Ports that the cluster has open; None from a cluster that was reserved by an earlier version."""
     deployment: str = ""
     search_attributes: bool = False
     check_seconds: float = 60
@@ -87,6 +89,8 @@ class NodesReport(Wire):
     uid: str
     nodes: list[Node]
     offer: Offer
+    ports: list[str] = Field(default_factory=list)
+    """Ports that the launch wants open: numbers and ranges."""
 
 
 class Release(Wire):

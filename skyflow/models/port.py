@@ -23,6 +23,21 @@ def check_ports(value: object) -> tuple[str, ...]:
     return tuple(str(first) if first == last else f"{first}-{last}" for first, last in merged)
 
 
+def numbers(ports: Iterable[str]) -> list[int]:
+    """Every port of these numbers and ranges, as `check_ports` gives them."""
+    found: list[int] = []
+    for text in ports:
+        first, _, last = text.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def missing(wanted: Iterable[str], opened: Iterable[str]) -> list[str]:
+    """Those of the wanted numbers and ranges that are not wholly among the open ones."""
+    have = set(numbers(opened))
+    return [text for text in wanted if not have.issuperset(numbers([text]))]
+
+
 def _ranges(part: object) -> list[tuple[int, int]]:
     if isinstance(part, int) and not isinstance(part, bool):
         return [_range(str(part), part)]

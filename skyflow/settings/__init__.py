@@ -81,6 +81,11 @@ class Settings:
         """Clones of the workdirs that come from git. May be deleted at any time."""
         return self.home / "git"
 
+    @property
+    def ssh_dir(self) -> Path:
+        """Config, keys and host keys for OpenSSH: what reaches the nodes of clusters that are up."""
+        return self.home / "ssh"
+
     @classmethod
     def load(
         cls, env: Mapping[str, str] | None = None, cwd: Path | None = None, overrides: Sequence[str] = ()

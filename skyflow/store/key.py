@@ -22,14 +22,24 @@ class ClientKey:
 
 async def client_key(store: Store, cluster: str, uid: str) -> ClientKey:
     """The pair that opens the nodes of this life of the cluster. All callers get the same one; the first makes it."""
-    path = f"keys/{safe_name(cluster)}/{uid}"
+    path = _path(cluster, uid)
     try:
-        return _decode(path, await store.get(path))
+        return await existing_key(store, cluster, uid)
     except ObjectAbsentError:
         pair = _generate(f"skyflow {cluster}")
     if await store.put_new(path, _encode(pair), private=True):
         return pair
     return _decode(path, await store.get(path))
+
+
+async def existing_key(store: Store, cluster: str, uid: str) -> ClientKey:
+    """The pair that was made for this life of the cluster. Raises ObjectAbsentError: this store has none."""
+    path = _path(cluster, uid)
+    return _decode(path, await store.get(path))
+
+
+def _path(cluster: str, uid: str) -> str:
+    return f"keys/{safe_name(cluster)}/{uid}"
 
 
 def _generate(comment: str) -> ClientKey:

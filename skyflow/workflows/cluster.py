@@ -524,6 +524,11 @@ class ClusterWorkflow:
         """The jobs, newest first."""
         return self.state.rows()
 
+    @workflow.query
+    def access(self) -> dict[str, Any]:
+        """How its nodes are reached, and which ports are open."""
+        return self.state.access()
+
 
 def details(state: ClusterState) -> str:
     """The cluster in Markdown, for the Web UI."""

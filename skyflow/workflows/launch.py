@@ -47,6 +47,7 @@ with workflow.unsafe.imports_passed_through():
         Reserve,
         Submission,
     )
+    from skyflow.models.port import missing
     from skyflow.models.schedule import Demand, demand_of
     from skyflow.models.stage import Stage
     from skyflow.models.status import JobStatus
@@ -242,6 +243,13 @@ class LaunchWorkflow:
                 f"The task's resources do not fit on cluster {self.cluster!r}, which has {have}. "
                 "Use another cluster name, or take this one down first."
             )
+        if Stage.PROVISION in self.stages and (opened := self.reservation.ports) is not None:
+            lacking = [missing(one.ports or (), opened) for one in self.task.resources]
+            if all(lacking):
+                raise ResourcesMismatchError(
+                    f"The task wants port(s) {', '.join(lacking[0])}, which cluster {self.cluster!r} was not launched "
+                    "with. Use another cluster name, or take this one down first."
+                )
         self.demand = demand
 
     async def _sync(self, stage: Stage, snapshots: dict[str, str]) -> None:

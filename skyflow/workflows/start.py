@@ -38,7 +38,9 @@ async def start_nodes(cluster: str, held: Reservation, retry_until_up: bool) -> 
                     "Its disks are there, so it can start nowhere else. Wait with --retry-until-up."
                 ) from error
         await workflow.sleep(timedelta(seconds=pause), summary="until the start is tried again")
-    report = NodesReport(workflow_id=workflow.info().workflow_id, uid=held.uid, nodes=nodes, offer=offer)
+    report = NodesReport(
+        workflow_id=workflow.info().workflow_id, uid=held.uid, nodes=nodes, offer=offer, ports=held.ports or []
+    )
     call_report = NodesCall(cluster=cluster, report=report)
     await call(ClusterCalls.report_nodes, call_report, "START · hand the nodes to the cluster")
     return nodes

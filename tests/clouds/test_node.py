@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
@@ -21,6 +22,15 @@ from tests.clouds.local_lab import LocalLab, until
 async def node(lab: LocalLab) -> Node:
     (node,) = await lab.cloud.create_nodes(lab.request())
     return node
+
+
+def login(lab: LocalLab, node: Node) -> Any:
+    """A connection of asyncssh's own."""
+    host_key = asyncssh.import_public_key(node.host_key)
+    return asyncssh.connect(
+        node.address, node.port, username=node.user, client_keys=[lab.key], known_hosts=([host_key], [], []),
+        config=None, agent_path=None,
+    )  # fmt: skip
 
 
 def is_alive(pid: int) -> bool:
@@ -77,13 +87,52 @@ async def test_the_ssh_command_works(lab: LocalLab, node: Node, tmp_path: Path) 
     assert await run("true") == (0, b"", b"")
     assert await run("cat; echo e >&2; exit 4") == (4, b"a\0b", b"e\n")
     assert await run("cat /dev/stdin") == (0, b"a\0b", b"")
-    code, _, err = await run()
-    assert code == 1 and b"do not support interactive shells" in err
+    for command in ([], ["-s", "nothing"]):
+        done = await asyncio.to_thread(
+            subprocess.run, [*ssh_to, *command], input=b"shopt login_shell; exit 5", capture_output=True, check=False
+        )
+        assert (done.returncode, done.stdout) == ((1, b"") if command else (5, b"login_shell    \ton\n")), done
+
+
+async def test_a_terminal_is_the_shells_own(lab: LocalLab, node: Node) -> None:
+    async with (
+        login(lab, node) as connection,
+        connection.create_process(term_type="dumb", term_size=(90, 30)) as shell,
+    ):
+
+        async def say(words: str, answer: str) -> None:
+            shell.stdin.write(words)
+            await asyncio.wait_for(shell.stdout.readuntil(answer), 20)
+
+        await say("test -t 0 -a -t 1 -a -t 2 && stty size && echo $TERM\n", "30 90\r\ndumb\r\n")
+        shell.change_terminal_size(100, 40)
+        await say("until [ \"$(stty size)\" = '40 100' ]; do sleep 0.01; done; echo re''sized\n", "resized")
+        await say("sh -c \"trap 'echo cau''ght; exit' INT; echo wai''ting; sleep 60\"\n", "waiting")
+        caught = asyncio.ensure_future(shell.stdout.readuntil("caught"))
+        while not caught.done():  # a shell that is about to wait for the sleep would take note only after it
+            shell.stdin.write("\x03")
+            await asyncio.wait([caught], timeout=5)
+        shell.stdin.write("sleep 60 & disown; exit 6\n")  # what is left behind does not hold it open
+        assert (await asyncio.wait_for(shell.wait(), 20)).exit_status == 6
+
+
+async def test_files_can_be_copied_without_rsync(lab: LocalLab, node: Node) -> None:
+    data = os.urandom(1 << 20)
+    async with (
+        login(lab, node) as connection,
+        connection.start_sftp_client() as files,
+    ):
+        home = lab.folder.node(node.id).home
+        assert await files.realpath(".") == str(home.resolve())
+        async with files.open("data", "wb") as file:
+            await file.write(data)
+        assert (home / "data").read_bytes() == data
+        assert await files.exists("/etc/passwd")
 
 
 async def test_only_the_clusters_key_and_the_nodes_user_get_in(lab: LocalLab, node: Node) -> None:
     async def connect(user: str, key: object) -> None:
-        options = {"known_hosts": ([asyncssh.import_public_key(node.host_key)], [], []), "config": None}
+        options: dict[str, Any] = {"known_hosts": ([asyncssh.import_public_key(node.host_key)], [], []), "config": None}
         async with asyncssh.connect(
             node.address, node.port, username=user, client_keys=[key], agent_path=None, **options
         ):

@@ -521,3 +521,24 @@ def test_a_job_whose_turn_cannot_come_any_more_does_not_keep_what_is_left() -> N
     actions = state.nodes_away([0], [], 9)
     assert NotifyLaunch("x2", JobEnd(job_id=2, status=JobStatus.FAILED_DRIVER, reason=state.jobs[2].reason)) in actions
     assert state.jobs[2].reason == "The cluster has lost nodes that it would need."
+
+
+def test_how_the_nodes_are_reached() -> None:
+    state = fresh()
+    assert state.access() == {"uid": "life-1", "ways": "", "nodes": [], "ports": []}
+    state.reserve(Reserve(workflow_id="a", kind="launch"), 0)
+    report = NodesReport(workflow_id="a", uid="life-1", nodes=[node(1), node(0)], offer=OFFER, ports=["80"])
+    state.report_nodes(report, 0)
+    found = state.access()
+    assert [one["rank"] for one in found["nodes"]] == [0, 1]
+    assert found["ports"] == ["80"]
+    assert found["ways"] == state.view()["ways"] != ""
+    again, _ = state.reserve(Reserve(workflow_id="b", kind="launch"), 0)
+    assert again.ports == ["80"]
+    state.nodes[0] = state.nodes[0].model_copy(update={"port": 23})
+    assert state.view()["ways"] != found["ways"]
+    state.reserve(Reserve(workflow_id="d", kind="down"), 1)
+    for name in ("a", "b"):
+        state.release(Release(workflow_id=name), 1, "life-2")
+    state.release(Release(workflow_id="d", nodes_deleted=True), 2, "life-2")
+    assert state.access() == {"uid": "life-2", "ways": "", "nodes": [], "ports": []}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import skyflow as sky
 from skyflow.errors import InvalidTaskError
-from skyflow.models.port import check_ports
+from skyflow.models.port import check_ports, missing, numbers
 
 FORM = "resources.ports must be a port such as 8080, or '8000-8100', found"
 
@@ -93,3 +93,22 @@ def test_anything_is_read_or_refused(said: Any) -> None:
         assert "\n" not in str(error)
     else:
         assert check_ports(list(ports)) == ports
+
+
+def test_every_port_of_ranges() -> None:
+    assert numbers(["80", "8000-8002"]) == [80, 8000, 8001, 8002]
+    assert numbers([]) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "opened", "lacking"),
+    [
+        ([], [], []),
+        (["80"], ["79-81"], []),
+        (["80-82"], ["80", "81-82"], []),
+        (["80-82", "90"], ["81-82", "90"], ["80-82"]),
+        (["80"], [], ["80"]),
+    ],
+)
+def test_ports_that_are_not_open(wanted: list[str], opened: list[str], lacking: list[str]) -> None:
+    assert missing(wanted, opened) == lacking

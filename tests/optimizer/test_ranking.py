@@ -241,6 +241,8 @@ def test_what_rules_everything_out_is_said_with_what_there_is_instead() -> None:
     assert explain(features=["IMAGE_ID"], cloud="x") == "nothing has cloud x, there is: here, there"
     laptop = Catalog("local", [size("small", 2)], host="h", lacks=frozenset({"DOCKER_IMAGE"}))
     assert explain(laptop, features=["DOCKER_IMAGE"]) == "nothing has Docker images (image_id: docker:…)"
+    no_ports = Catalog("local", [size("small", 2)], host="h", lacks=frozenset({"OPEN_PORTS"}))
+    assert explain(no_ports, features=["OPEN_PORTS"]) == "nothing has open ports"
     blocked = PlanRequest(blocked=[RuledOut(cloud="here"), RuledOut(cloud="there", region="east")])
     (words,) = rank(blocked, [HERE, THERE]).explanation.ruled_out
     assert words.startswith("nothing has a place that is not blocked (")

@@ -93,6 +93,23 @@ async def test_a_cluster_is_used_again_if_one_of_the_choices_fits(world: World, 
     assert error.type == "ResourcesMismatchError"
 
 
+async def test_a_cluster_has_the_ports_of_the_choice_that_it_was_launched_with(world: World, unique: str) -> None:
+    world.ends = {str(job): {0: 0} for job in range(1, 6)}
+    world.offers = [offer("a").model_copy(update={"choice": 1})]
+    task = {"run": "x", "resources": {"any_of": [{"ports": 1}, {"ports": ["80", "90-92"]}]}}
+    await (await start(world.client, unique, {"task": task, "cluster": unique})).result()
+    cluster = world.client.get_workflow_handle(f"cluster/{unique}")
+    assert (await cluster.query("access"))["ports"] == ["80", "90-92"]
+    for number, ports in enumerate(([], ["91-92"]), 2):
+        within = {"run": "x", "resources": {"ports": ports} if ports else {}}
+        await (await start(world.client, unique, {"task": within, "cluster": unique}, number)).result()
+    other = {"task": {"run": "x", "resources": {"ports": ["80", "93"]}}, "cluster": unique}
+    error = await failure(await start(world.client, unique, other, 4))
+    assert error.type == "ResourcesMismatchError"
+    assert f"wants port(s) 93, which cluster {unique!r} was not launched with." in error.message
+    await (await start(world.client, unique, {**other, "stages": ["EXEC"]}, 5)).result()  # an exec takes it as it is
+
+
 async def test_the_idle_rule_of_a_task(world: World, unique: str) -> None:
     world.ends = {"1": {0: 0}, "2": {0: 0}}
     task = {"run": "x", "resources": {"autostop": {"idle_minutes": 90, "down": True}}}

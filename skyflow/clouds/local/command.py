@@ -1,4 +1,4 @@
-"""One command on a local node: a shell in a session of its own, its input and output pumped by hand.
+"""One command or shell on a local node, in a session of its own, its input and output pumped by hand.
 
 By hand, because asyncssh's `redirect` drops the connection under backpressure; through pipes and not asyncio's
 subprocesses, because those give a socket as standard input (nothing can open /dev/stdin then) and a thread a process.
@@ -7,11 +7,14 @@ subprocesses, because those give a socket as standard input (nothing can open /d
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
+import termios
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,9 @@ CHUNK = 128 << 10
 
 LOOK_SECONDS = 1.0
 """How often it is looked whether the client has gone while the command does not read."""
+
+LAST_SECONDS = 0.2
+"""How long the last output of a terminal is waited for, if something in the background still holds it."""
 
 
 class Reaper:
@@ -70,7 +76,11 @@ class Pipe:
         while True:
             try:
                 return os.read(self._descriptor, CHUNK)
-            except BlockingIOError:
+            except OSError as error:
+                if error.errno == errno.EIO:  # a terminal that nobody has open any more
+                    return b""
+                if not isinstance(error, BlockingIOError):
+                    raise
                 readable = asyncio.Event()
                 loop.add_reader(self._descriptor, readable.set)
                 try:
@@ -91,7 +101,16 @@ class Pipe:
                 if given_up():
                     return False
                 await self._writable()
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                self._broken = True  # as above, of a terminal
         return True
+
+    def resize(self, columns: int, rows: int) -> None:
+        """The client's window has another size now. Of a pipe, nothing comes of it."""
+        if self._descriptor is not None and os.isatty(self._descriptor):
+            termios.tcsetwinsize(self._descriptor, (rows, columns))
 
     async def _writable(self) -> None:
         assert self._descriptor is not None
@@ -108,7 +127,7 @@ class Pipe:
 
 
 async def serve(channel: Any, reaper: Reaper, env: Mapping[str, str], cwd: Path) -> None:
-    """Runs what a client asked for, as sshd would, until it ends or the client goes away.
+    """Runs what a client asked for (a login shell, if nothing), as sshd would, until it ends or the client goes away.
 
     Args:
         channel: the SSHServerProcess.
@@ -116,22 +135,25 @@ async def serve(channel: Any, reaper: Reaper, env: Mapping[str, str], cwd: Path)
         env: the whole environment of the command.
         cwd: where it starts, if that is still there.
     """
-    if channel.command is None or channel.subsystem is not None:
-        what = "interactive shells" if channel.subsystem is None else f"the subsystem {channel.subsystem}"
-        channel.stderr.write(f"Local nodes do not support {what} yet; give a command.\n".encode())
+    if channel.subsystem is not None:
+        channel.stderr.write(f"Local nodes do not have the subsystem {channel.subsystem}.\n".encode())
         channel.exit(1)
         return
+    start = _start if channel.term_type is None else partial(_start_on_terminal, channel.term_type)
+    argv = [LOGIN_SHELL] if channel.command is None else ["/bin/sh", "-c", channel.command]
     try:
-        process, pipes = _start(channel.command, env, cwd)
+        process, pipes = start(argv, env, cwd if cwd.is_dir() else Path("/"))
     except OSError as error:  # too long an argument, no more processes
         channel.stderr.write(f"/bin/sh: {error.strerror}\n".encode())
         channel.exit(126)
         return
-    to_stdin, from_stdout, from_stderr = pipes
+    to_stdin, *outputs = pipes
+    if channel.term_type is not None:
+        to_stdin.resize(*channel.term_size[:2])
     feeding = asyncio.create_task(_feed(channel, to_stdin, process.pid))
-    ending = asyncio.create_task(
-        _finish(reaper.watch(process), _drain(from_stdout, channel.stdout), _drain(from_stderr, channel.stderr))
-    )
+    draining = [_drain(*pair) for pair in zip(outputs, (channel.stdout, channel.stderr), strict=False)]
+    finish = _finish if channel.term_type is None else _finish_on_terminal
+    ending = asyncio.create_task(finish(reaper.watch(process), *draining))
     closing = asyncio.create_task(channel.wait_closed())
     ended = False
     try:
@@ -158,18 +180,25 @@ def kill_group(group: int, number: int = signal.SIGKILL) -> None:
         os.killpg(group, number)
 
 
-def _start(command: str, env: Mapping[str, str], cwd: Path) -> tuple[subprocess.Popen[bytes], tuple[Pipe, Pipe, Pipe]]:
-    """The process, and our ends of its standard input, output and error."""
+LOGIN_SHELL = "-bash"
+"""As sshd calls it, so that it reads the user's profile."""
+
+Started = tuple[subprocess.Popen[bytes], tuple[Pipe, ...]]
+"""The process, and our ends of its standard input, output and error."""
+
+
+def _start(argv: list[str], env: Mapping[str, str], cwd: Path) -> Started:
     (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = os.pipe(), os.pipe(), os.pipe()
     ours = (Pipe(to_stdin), Pipe(from_stdout), Pipe(from_stderr))
     try:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", command],
+            argv,
+            executable=_executable(argv),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             env=env,
-            cwd=cwd if cwd.is_dir() else "/",
+            cwd=cwd,
             start_new_session=True,
         )
     except OSError:
@@ -180,6 +209,44 @@ def _start(command: str, env: Mapping[str, str], cwd: Path) -> tuple[subprocess.
         for descriptor in (stdin, stdout, stderr):
             os.close(descriptor)
     return process, ours
+
+
+def _start_on_terminal(kind: str, argv: list[str], env: Mapping[str, str], cwd: Path) -> Started:
+    """As `_start`; standard error is the terminal too, so there is no end of ours for it."""
+    ours, terminal = os.openpty()
+    pipes = (Pipe(os.dup(ours)), Pipe(ours))  # two descriptors: the end of the client's input is not that of the output
+    try:
+        process = subprocess.Popen(
+            argv,
+            executable=_executable(argv),
+            env={**env, "TERM": kind},
+            cwd=cwd,
+            preexec_fn=partial(os.login_tty, terminal),  # a session of its own, which this is the terminal of
+        )
+    except OSError:
+        for pipe in pipes:
+            pipe.close()
+        raise
+    finally:
+        os.close(terminal)
+    return process, pipes
+
+
+def _executable(argv: list[str]) -> str:
+    return "/bin/bash" if argv[0] == LOGIN_SHELL else argv[0]
+
+
+async def _finish_on_terminal(end: asyncio.Future[int], *draining: Any) -> int:
+    """As sshd: what was left in the background does not keep the session open."""
+    tasks = [asyncio.ensure_future(one) for one in draining]
+    try:
+        code = await end
+        await asyncio.wait(tasks, timeout=LAST_SECONDS)
+        return code
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _finish(end: asyncio.Future[int], *draining: Any) -> int:
@@ -215,7 +282,10 @@ async def _feed(channel: Any, pipe: Pipe, group: int) -> bool:
         except asyncssh.SignalReceived as received:
             kill_group(group, getattr(signal, f"SIG{received.signal}", signal.SIGTERM))
             continue
-        except (asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
+        except asyncssh.TerminalSizeChanged as changed:
+            pipe.resize(changed.width, changed.height)
+            continue
+        except asyncssh.BreakReceived:
             continue
         except asyncssh.Error:
             return False

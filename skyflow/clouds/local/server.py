@@ -63,6 +63,20 @@ def environment(record: NodeRecord, folder: NodeFolder) -> dict[str, str]:
     }
 
 
+class _Files(asyncssh.SFTPServer):  # type: ignore[misc]  # asyncssh is not type-checked
+    """What `scp` and `sftp` ask for. A path that does not begin with `/` begins in the node's home."""
+
+    def __init__(self, channel: Any, home: Path) -> None:
+        super().__init__(channel)
+        self._home = os.fsencode(home)
+
+    def map_path(self, path: bytes) -> bytes:
+        return os.path.join(self._home, path)
+
+    def exit(self) -> None:
+        self.channel.exit(0)  # without a status, `scp` takes the whole copy for failed
+
+
 class _Login(asyncssh.SSHServer):  # type: ignore[misc]  # asyncssh is not type-checked
     """Lets in the node's user with the cluster's key, nobody else."""
 
@@ -90,10 +104,11 @@ async def _serve(record: NodeRecord, folder: NodeFolder, listener: socket.socket
         server_host_keys=[str(folder.host_key)],
         server_factory=partial(_Login, record.user, record.client_key),
         process_factory=partial(command.serve, reaper=reaper, env=environment(record, folder), cwd=folder.home),
+        sftp_factory=partial(_Files, home=folder.home),
         encoding=None,
         window=WINDOW,
         max_pktsize=PACKET,
-        allow_pty=False,
+        line_editor=False,
         agent_forwarding=False,
         x11_forwarding=False,
         gss_host=None,
