@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from skyflow import catalog, clouds
 from skyflow.catalog.table import Catalog
@@ -64,13 +66,20 @@ def _catalog(name: str, settings: Settings) -> Catalog:
     return catalog.load(name, settings.home / "catalog")
 
 
-def plan_task(task: Task, market: Market, target: Target = "cost") -> Plan:
-    """Every place for a task, best first; of clouds that cannot be used from here if no other has what it wants.
+def plan_task(task: Task, market: Market, target: Target = "cost", limit: int | None = None) -> Plan:
+    """Places for a task, best first; of clouds that cannot be used from here if no other has what it wants.
+
+    Args:
+        task: which.
+        market: what there is.
+        target: what the best place is.
+        limit: how many places are told at most, of all that there are; None: as many as in an answer to a launch.
 
     Raises:
         ResourcesUnavailableError: there is no such place. Its history is empty.
     """
     request, hours = plan_request(task), _hours(task)
+    request.limit = limit or request.limit
     found = rank(request, market.catalogs, target, hours)
     if found.offers:
         return found
@@ -126,17 +135,27 @@ def optimize(
 
 
 FASTEST = 20
-"""How many kinds of places a launch is given that wants the fastest. More would not fit into a task."""
+"""How many kinds of nodes a launch is given that wants the fastest. More would not fit into a task."""
 
 TARGETS: dict[OptimizeTarget, Target] = {OptimizeTarget.COST: "cost", OptimizeTarget.TIME: "time"}
 
 
 async def fastest_first(task: Task, settings: Settings) -> Task:
-    """A copy of a task that wants the fastest places in their order: its estimator is code, which stays here."""
-    plan = plan_task(task, await market(settings), "time")
+    """A copy of a task that wants the fastest kinds of nodes in their order, and what the task itself wants after them.
+
+    The task's estimator is code, which stays here.
+    """
+    plan = plan_task(task, await market(settings), "time", limit=sys.maxsize)
+    kinds: dict[tuple[object, ...], Offer] = {}
+    for offer in plan.offers:
+        kind = (offer.choice, offer.cloud, offer.instance_type, *offer.accelerators.items(), offer.use_spot)
+        kinds.setdefault(kind, offer)
+    fastest = []
+    for offer in islice(kinds.values(), FASTEST):
+        wanted = task.resources[offer.choice]
+        fastest.append(as_resources(offer, task).copy(region=wanted.region, zone=wanted.zone))
     planned = copy.deepcopy(task)
-    kinds = dict.fromkeys(as_resources(offer, task).copy(region=None, zone=None) for offer in plan.offers)
-    planned.set_resources(list(kinds)[:FASTEST])
+    planned.set_resources([*fastest, *task.resources])
     return planned
 
 
@@ -157,7 +176,7 @@ def describe(plan: GraphPlan) -> str:
 
 def as_resources(offer: Offer, task: Task) -> Resources:
     """The resources of a task, launchable: with the place that was chosen."""
-    chosen = task.resources[min(offer.choice, len(task.resources) - 1)]
+    chosen = task.resources[offer.choice]
     return chosen.copy(
         cloud=offer.cloud,
         region=offer.region,

@@ -102,8 +102,32 @@ async def test_a_launch_of_the_fastest_gets_an_ordered_choice(settings: Settings
     task.set_time_estimator(lambda resources: 100 if resources.instance_type == "local-8x64" else 200)
     found = await planner.fastest_first(task, settings)
     assert found.resources.ordered and found.resources[0].instance_type == "local-8x64"
-    assert found.resources[0].zone is None and len(found.resources) <= planner.FASTEST
+    assert found.resources[0].zone is None and len(found.resources) <= planner.FASTEST + 1
+    assert found.resources[-1] == task.resources[0], "what is slower is not lost"
     assert not task.resources.ordered
+
+
+async def fastest(settings: Settings, *wanted: sky.Resources, slow: str = "") -> list[sky.Resources]:
+    task = sky.Task(run="x").set_resources(set(wanted))
+    task.set_time_estimator(lambda resources: 200 if slow in resources.accelerators else 100)
+    return list((await planner.fastest_first(task, settings)).resources)
+
+
+async def test_a_launch_of_the_fastest_stays_where_the_task_wants_it(settings: Settings) -> None:
+    zone = sky.Resources(infra="gcp/europe-west4/europe-west4-a", accelerators="T4:1")
+    found = await fastest(settings, zone)
+    assert len(found) > 3 and {(one.region, one.zone) for one in found} == {("europe-west4", "europe-west4-a")}
+    region = sky.Resources(infra="aws/us-west-2", accelerators="T4:1")
+    assert {(one.region, one.zone) for one in await fastest(settings, region)} == {("us-west-2", None)}
+
+
+async def test_a_launch_of_the_fastest_looks_at_every_kind_of_node(settings: Settings) -> None:
+    """There are more than a hundred places with an L4."""
+    wanted = [sky.Resources(cloud="aws", accelerators=name) for name in ("L4:1", "T4:1")]
+    *kinds, one, other = await fastest(settings, *wanted, slow="T4")
+    accelerators = [next(iter(kind.accelerators or ())) for kind in kinds]
+    assert accelerators == sorted(accelerators) and set(accelerators) == {"L4", "T4"}
+    assert {one, other} == set(wanted)
 
 
 def chain(*clouds: str, gib: float) -> sky.Dag:
