@@ -78,6 +78,19 @@ def test_blocked_resources_and_the_cost_limit_are_kept(settings: Settings) -> No
     assert caught.value.failover_history == []
 
 
+def test_blocks_are_told_as_wishes_are(settings: Settings) -> None:
+    """A zone by either of its names, any of several accelerators, a fraction of an accelerator as the whole one."""
+    zone = sky.Resources(infra="aws/us-east-1/us-east-1a")
+    task = sky.Task(run="x", resources=zone.copy(cpus="2"))
+    planned(task)
+    with pytest.raises(ResourcesUnavailableError, match="a place that is not blocked"):
+        planned(task, blocked_resources=[zone])
+    several = sky.Resources(accelerators={"A100": 8, "V100": 0.5})
+    choice = {sky.Resources(accelerators=kind) for kind in ("A100:8", "V100:1", "H100:8")}
+    task = sky.Task(run="x", blocked_resources=[several]).set_resources(choice)
+    assert planned(task).accelerators == {"H100": 8}
+
+
 def test_ordered_resources_win_whatever_they_cost(settings: Settings) -> None:
     ordered = [sky.Resources(accelerators="H100:8"), sky.Resources(accelerators="T4")]
     assert planned(sky.Task(run="x").set_resources(ordered)).accelerators == {"H100": 8}

@@ -43,9 +43,12 @@ class RuledOut(Wire):
     use_spot: bool | None = None
     accelerators: dict[str, float] | None = None
 
-    def covers(self, offer: Offer) -> bool:
-        own = self.model_dump(exclude_none=True)
-        return all(getattr(offer, field) == value for field, value in own.items())
+    def covers(self, offer: Offer, zone_name: str | None = None) -> bool:
+        """Whether an offer is one of them. `zone_name` is what users call its zone, if they call it otherwise."""
+        fields = ("cloud", "region", "instance_type", "use_spot", "accelerators")
+        return self.zone in (None, offer.zone, zone_name) and all(
+            getattr(self, field) in (None, getattr(offer, field)) for field in fields
+        )
 
 
 class PlanRequest(Wire):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from skyflow.models.plan import PlanRequest, ResourcesRequest, RuledOut
@@ -20,7 +21,7 @@ def plan_request(task: Task, clouds: list[str] | None = None) -> PlanRequest:
         resources=[ResourcesRequest.model_validate(_with_features(task, one)) for one in task.resources],
         ordered=task.resources.ordered,
         num_nodes=task.num_nodes,
-        blocked=[_blocked(one) for one in task.blocked_resources],
+        blocked=[rule for one in task.blocked_resources for rule in _blocked(one)],
         clouds=clouds,
     )
 
@@ -32,7 +33,14 @@ def _with_features(task: Task, resources: Resources) -> dict[str, Any]:
     return {**request, "features": sorted(features)}
 
 
-def _blocked(resources: Resources) -> RuledOut:
-    spot = resources.use_spot if resources.use_spot_specified else None
-    fields = ("cloud", "region", "zone", "instance_type", "accelerators")
-    return RuledOut(use_spot=spot, **{field: getattr(resources, field) for field in fields})
+def _blocked(resources: Resources) -> list[RuledOut]:
+    """One rule for each accelerator of a block. A fraction of one needs a whole one, so that is what is blocked."""
+    rule = RuledOut(
+        cloud=resources.cloud,
+        region=resources.region,
+        zone=resources.zone,
+        instance_type=resources.instance_type,
+        use_spot=resources.use_spot if resources.use_spot_specified else None,
+    )
+    kinds = [{name: float(math.ceil(count))} for name, count in (resources.accelerators or {}).items()]
+    return [rule.model_copy(update={"accelerators": kind}) for kind in kinds] or [rule]

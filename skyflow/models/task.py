@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from skyflow.errors import InvalidTaskError, NotSupportedError
+from skyflow.models.block import check_block
 from skyflow.models.choice import Choice, check_resources
 from skyflow.models.document import Document, Schema, describe, show
 from skyflow.models.env import check_envs
@@ -194,6 +195,7 @@ class Task:
             check_folder(str(self.workdir))
         mounted = check_mounts(self.file_mounts or {}) | dict.fromkeys(self.storage_mounts, "storage://")
         check_mounts_exist(mounted, has_workdir=self.workdir is not None)
+        _check_blocked(self.blocked_resources)
         self.rare.validate()
 
     # Setters; each returns the task
@@ -407,4 +409,4 @@ def _check_blocked(blocked: object) -> list[Resources]:
     for one in found:
         if not isinstance(one, Resources):
             raise InvalidTaskError(f"blocked_resources must be a list of Resources, found {describe(one)}.")
-    return found
+    return [check_block(one) for one in found]

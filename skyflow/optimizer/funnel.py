@@ -231,15 +231,8 @@ class Funnel:
 
 
 def _is_blocked(one: Candidate, zone: str, rules: list[RuledOut]) -> bool:
-    there = {
-        "cloud": one.catalog.cloud,
-        "region": one.listing.region,
-        "zone": zone,
-        "instance_type": one.listing.type.name,
-        "use_spot": one.use_spot,
-        "accelerators": one.accelerators,
-    }
-    return any(all(getattr(rule, field) in (None, value) for field, value in there.items()) for rule in rules)
+    offer, name = one.offer(zone), one.catalog.zone_names.get(zone)
+    return any(rule.covers(offer, name) for rule in rules)
 
 
 def _everything(catalogs: Iterable[Catalog]) -> Iterable[Found]:

@@ -68,7 +68,9 @@ blocked = st.builds(
     RuledOut,
     cloud=st.sampled_from([None, "here"]),
     region=st.sampled_from([None, "east"]),
-    zone=st.sampled_from(["a", "b"]),
+    zone=st.sampled_from([None, "a", "b", "east-1a"]),
+    instance_type=st.sampled_from([None, None, "gpu"]),
+    accelerators=st.sampled_from([None, None, {}, {"T4": 1}]),
     use_spot=st.sampled_from([None, True]),
 )
 request = st.builds(
@@ -122,7 +124,16 @@ def is_feasible(wanted: ResourcesRequest, offer: Candidate, plan: PlanRequest, o
         return False
     if wanted.max_hourly_cost is not None and offer.price * plan.num_nodes > wanted.max_hourly_cost:
         return False
-    return not any(rule.covers(offer.offer(zone)) for rule in plan.blocked)
+    node_accelerators = {node.accelerator: node.accelerator_count} if node.accelerator else {}
+    return not any(
+        rule.cloud in (None, there.cloud)
+        and rule.region in (None, place.region)
+        and rule.zone in (None, zone, there.zone_names.get(zone))
+        and rule.instance_type in (None, node.name)
+        and rule.accelerators in (None, node_accelerators)
+        and rule.use_spot in (None, offer.use_spot)
+        for rule in plan.blocked
+    )
 
 
 def everything(there: list[Catalog]) -> list[Candidate]:
