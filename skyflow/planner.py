@@ -14,7 +14,7 @@ from skyflow.catalog.table import Catalog
 from skyflow.errors import NoCloudAccessError
 from skyflow.models.dag import Dag, OptimizeTarget
 from skyflow.models.node import Offer
-from skyflow.models.plan import Plan, infeasible
+from skyflow.models.plan import Plan, PlanRequest, infeasible
 from skyflow.models.planning import plan_request
 from skyflow.models.resources import Resources
 from skyflow.models.task import Task
@@ -22,9 +22,6 @@ from skyflow.optimizer.funnel import Candidate
 from skyflow.optimizer.graph import GraphPlan, GraphTask, plan_graph
 from skyflow.optimizer.ranking import Target, best_by_region, rank
 from skyflow.settings import Settings
-
-BUCKET_CLOUDS = {"s3": "aws", "gs": "gcp"}
-"""Scheme of a bucket's URI → the cloud that it is in."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +94,12 @@ def plan_dag(dag: Dag, market: Market, target: Target = "cost") -> GraphPlan:
     Raises:
         ResourcesUnavailableError: there is no place for one of them.
     """
-    plans = _regions(dag, market.catalogs, target)
+    requests = [plan_request(task) for task in dag.tasks]
+    plans = _regions(dag, requests, market.catalogs, target)
     if not all(plan.offers for plan in plans) and market.others:
-        plans = _regions(dag, [*market.catalogs, *market.others], target)
+        plans = _regions(dag, requests, [*market.catalogs, *market.others], target)
     tasks = []
-    for number, (task, plan) in enumerate(zip(dag.tasks, plans, strict=True), 1):
+    for number, (task, request, plan) in enumerate(zip(dag.tasks, requests, plans, strict=True), 1):
         if not plan.offers:
             raise infeasible(plan.explanation)
         tasks.append(
@@ -110,16 +108,17 @@ def plan_dag(dag: Dag, market: Market, target: Target = "cost") -> GraphPlan:
                 plan=plan,
                 num_nodes=task.num_nodes,
                 hours=_hours_of_offer(task),
-                input=_input(task),
+                read=request.read,
                 output_gib=outputs.gigabytes if (outputs := task.outputs) else 0.0,
             )
         )
     return plan_graph(tasks, dag.edge_indexes(), target)
 
 
-def _regions(dag: Dag, catalogs: Sequence[Catalog], target: Target) -> list[Plan]:
+def _regions(dag: Dag, requests: list[PlanRequest], catalogs: Sequence[Catalog], target: Target) -> list[Plan]:
     """For each task, the best offer of each region."""
-    return [best_by_region(plan_request(task), catalogs, target, _hours(task)) for task in dag.tasks]
+    pairs = zip(dag.tasks, requests, strict=True)
+    return [best_by_region(request, catalogs, target, _hours(task)) for task, request in pairs]
 
 
 def optimize(
@@ -210,11 +209,3 @@ def _hours_of_offer(task: Task) -> Callable[[Offer], float]:
     return lambda offer: task.estimate_hours(
         Resources(offer.cloud, offer.instance_type, offer.accelerators or None, use_spot=offer.use_spot or None)
     )
-
-
-def _input(task: Task) -> tuple[str, float] | None:
-    """The cloud that a task's data is in, and how much it is, if that is known."""
-    if (inputs := task.inputs) is None:
-        return None
-    cloud = BUCKET_CLOUDS.get(inputs.uri.partition("://")[0])
-    return None if cloud is None else (cloud, inputs.gigabytes)

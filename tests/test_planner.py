@@ -176,6 +176,11 @@ def test_data_in_a_bucket_draws_the_first_task(settings: Settings) -> None:
         dag = sky.Dag()
         dag.add(task)
         assert planner.plan_dag(dag, market).tasks[0].offer.cloud == cloud
+        plan = planner.plan_task(task, market)
+        assert plan.offers[0] == planner.plan_dag(dag, market).tasks[0].offer, "alone or as a graph of one: the same"
+        assert plan.explanation.chosen.endswith("feasible offers, with $0 for moving what it reads")
+        task.set_time_estimator(lambda resources: 60)
+        assert planner.plan_task(task, market, "time").offers[0].cloud == cloud
 
 
 def test_what_only_other_clouds_have_is_planned_there(settings: Settings) -> None:

@@ -23,6 +23,12 @@ class Place(NamedTuple):
     zone: str | None = None
 
 
+@cache
+def egress(source: Place, target: Place, gib: float) -> tuple[float, float]:
+    """US dollars and seconds of moving so many GiB: see `egress_cost` and `egress_seconds`."""
+    return egress_cost(source, target, gib), egress_seconds(source, target, gib)
+
+
 def egress_cost(source: Place, target: Place, gib: float) -> float:
     """US dollars that moving so many GiB costs, as if nothing else had been moved this month.
 

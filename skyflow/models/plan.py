@@ -51,6 +51,14 @@ class RuledOut(Wire):
         )
 
 
+class Read(Wire):
+    """Data that a task reads from a bucket."""
+
+    cloud: str
+    """That the bucket is in."""
+    gib: float
+
+
 class PlanRequest(Wire):
     """What a task asks for."""
 
@@ -59,6 +67,8 @@ class PlanRequest(Wire):
     ordered: bool = False
     """Whether an earlier one is better, whatever it costs."""
     num_nodes: int = 1
+    read: Read | None = None
+    """What moving it costs, and how long that takes, counts."""
     blocked: list[RuledOut] = Field(default_factory=list)
     clouds: list[str] | None = None
     """Only these clouds; None: every one that is enabled."""

@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from skyflow.models.plan import PlanRequest, ResourcesRequest, RuledOut
+from skyflow.models.plan import PlanRequest, Read, ResourcesRequest, RuledOut
 from skyflow.models.resources import Resources
 from skyflow.models.task import Task
+
+BUCKET_CLOUDS = {"s3": "aws", "gs": "gcp"}
+"""Scheme of a bucket's URI → the cloud that it is in."""
 
 
 def plan_request(task: Task, clouds: list[str] | None = None) -> PlanRequest:
     """Every set of resources of a task, as the optimizer is asked.
 
     Args:
-        task: of which the resources, the number of nodes and what is blocked count.
+        task: of which the resources, the number of nodes, what it reads and what is blocked count.
         clouds: only these; None: every one that is enabled.
     """
     return PlanRequest(
         resources=[ResourcesRequest.model_validate(_with_features(task, one)) for one in task.resources],
         ordered=task.resources.ordered,
         num_nodes=task.num_nodes,
+        read=_read(task),
         blocked=[rule for one in task.blocked_resources for rule in _blocked(one)],
         clouds=clouds,
     )
@@ -31,6 +35,14 @@ def _with_features(task: Task, resources: Resources) -> dict[str, Any]:
     request = resources.to_request()
     features = {feature.name for feature in task.get_required_cloud_features()} | set(request["features"])
     return {**request, "features": sorted(features)}
+
+
+def _read(task: Task) -> Read | None:
+    """What it reads, if it is known where that is."""
+    if (inputs := task.inputs) is None:
+        return None
+    cloud = BUCKET_CLOUDS.get(inputs.uri.partition("://")[0])
+    return None if cloud is None else Read(cloud=cloud, gib=inputs.gigabytes)
 
 
 def _blocked(resources: Resources) -> list[RuledOut]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Literal
 
+from skyflow.catalog.egress import Place, egress
 from skyflow.catalog.table import Catalog
 from skyflow.models.accelerator import show_accelerators
 from skyflow.models.node import Offer
@@ -33,7 +34,7 @@ def rank(request: PlanRequest, catalogs: Sequence[Catalog], target: Target = "co
     """Ranks all offers that one of the sets of resources accepts, by price, then fit, then name.
 
     Offers that are bound to a host count only for who asks for their cloud by name, or if there are no others: a laptop
-    is free, but not what a task means that leaves the choice open.
+    is free, but not what a task means that leaves the choice open. What a task reads from a bucket is moved to it.
 
     Args:
         request: what is wanted.
@@ -91,33 +92,43 @@ def _ranked(
                     new = candidate._replace(zones=tuple(zone for zone in candidate.zones if zone not in before))
                 before.update(new.zones)
             if new.zones:
-                key = _key(new, choice if request.ordered else 0, target, hours(new))
+                key = _key(new, choice if request.ordered else 0, request, target, hours(new))
                 found.append((key, choice, new))
     found.sort(key=lambda entry: entry[0])
     return found
 
 
-def _key(candidate: Candidate, choice: int, target: Target = "cost", hours: float = 1.0) -> Key:
+def _key(candidate: Candidate, choice: int, request: PlanRequest, target: Target = "cost", hours: float = 1.0) -> Key:
     """Cheapest (or fastest), then smallest, then by name: the order of the failover. Zones come in the end."""
     node = candidate.listing.type
-    cost = candidate.price * hours
+    cost, hours = _amounts(request, candidate.catalog.cloud, candidate.listing.region, candidate.price, hours)
     best = (hours, cost) if target == "time" else (cost, hours)
     names = (candidate.catalog.cloud, candidate.listing.region, node.name, candidate.catalog.host or "")
     size = (node.cpus, node.memory, *names, node.accelerator or "", node.accelerator_count)
     return (choice, *best, *size, candidate.use_spot)
 
 
-def _offer_key(offer: Offer, ordered: bool) -> Key:
+def _offer_key(offer: Offer, request: PlanRequest) -> Key:
     """The same of an offer that was told before, of a task that takes an hour."""
     names = (offer.cloud, offer.region, offer.instance_type, offer.host or "")
     accelerator, count = next(iter(offer.accelerators.items()), ("", 0.0))
     size = (offer.cpus, offer.memory, *names, accelerator, count)
-    return (offer.choice if ordered else 0, offer.price, 1.0, *size, offer.use_spot)
+    cost, hours = _amounts(request, offer.cloud, offer.region, offer.price, 1.0)
+    return (offer.choice if request.ordered else 0, cost, hours, *size, offer.use_spot)
+
+
+def _amounts(request: PlanRequest, cloud: str, region: str, price: float, hours: float) -> tuple[float, float]:
+    """US dollars and hours of a task, with those of what it reads."""
+    cost = price * request.num_nodes * hours
+    if (read := request.read) is None:
+        return cost, hours
+    dollars, seconds = egress(Place(read.cloud), Place(cloud, region), read.gib)
+    return cost + dollars, hours + seconds / 3600
 
 
 def _page(ranked: list[tuple[Key, int, Candidate]], request: PlanRequest) -> list[Offer]:
     """The offers that are told: those after the last one, if there was one, and no more than were asked for."""
-    last = None if request.after is None else (_offer_key(request.after, request.ordered), request.after.zone)
+    last = None if request.after is None else (_offer_key(request.after, request), request.after.zone)
     page: list[Offer] = []
     for key, choice, candidate in ranked:
         if last is not None and key < last[0]:
@@ -144,6 +155,9 @@ def _explain(
         chosen = f"the {superlative} offer for choice {choice + 1} of {len(narrowed)}, which come in that order"
     if offers == 1:
         chosen = "the only feasible offer"
+    if request.read is not None:
+        dollars, _ = _amounts(request, best.catalog.cloud, best.listing.region, 0.0, 0.0)
+        chosen += f", with ${dollars:.4g} for moving what it reads"
     kinds = {_kind(best)}
     others: list[Offer] = []
     for _, other, candidate in ranked:
@@ -234,7 +248,7 @@ def _nearest(request: PlanRequest, index: int, one: Narrowed) -> list[Candidate]
         lacking = sum(
             abs(float(text.rstrip("+x")) - has) for text, has in amounts if text is not None and "x" not in text
         )
-        return (_unlike(node.accelerator), abs(node.accelerator_count - count), lacking, *_key(candidate, 0))
+        return (_unlike(node.accelerator), abs(node.accelerator_count - count), lacking, *_key(candidate, 0, request))
 
     @cache
     def _unlike(name: str | None) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skyflow.catalog.table import Catalog, InstanceType, Listing
 from skyflow.errors import InvalidTaskError
 from skyflow.models.node import Offer
-from skyflow.models.plan import PlanRequest, ResourcesRequest, RuledOut
+from skyflow.models.plan import PlanRequest, Read, ResourcesRequest, RuledOut
 from skyflow.optimizer.funnel import Candidate
 from skyflow.optimizer.ranking import best_by_region, rank
 
@@ -80,6 +80,7 @@ request = st.builds(
     num_nodes=st.integers(1, 2),
     blocked=st.lists(blocked, max_size=2),
     clouds=st.sampled_from([None, None, ["here"]]),
+    read=st.sampled_from([None, None, Read(cloud="aws", gib=10), Read(cloud="here", gib=10)]),
 )
 
 
@@ -174,14 +175,34 @@ def test_the_plan_is_what_brute_force_finds(plan: PlanRequest, there: list[Catal
 
 @given(request, catalogs, st.integers(1, 5))
 def test_pages_together_are_the_plan(plan: PlanRequest, there: list[Catalog], limit: int) -> None:
-    whole = rank(plan, there).offers
+    assert in_pages(plan, there, limit) == rank(plan, there).offers
+
+
+def in_pages(plan: PlanRequest, there: list[Catalog], limit: int) -> list[Offer]:
     told: list[Offer] = []
     page = rank(plan.model_copy(update={"limit": limit}), there).offers
     while page:
         assert len(page) <= limit
         told += page
         page = rank(plan.model_copy(update={"limit": limit, "after": told[-1]}), there).offers
-    assert told == whole
+    return told
+
+
+def test_what_is_read_counts_in_the_order_and_in_its_pages() -> None:
+    """10 GiB cost $1.2 from Google to AWS; $0.5 more an hour and node would cost $1."""
+    node = InstanceType("node", 8, 8)
+    there = [
+        Catalog("aws", [Listing(node, "us-east-1", ("a", "b"), 1, None)]),
+        Catalog("gcp", [Listing(node, "us-central1", ("c", "d"), 1.5, None)]),
+    ]
+    plan = PlanRequest(num_nodes=2, read=Read(cloud="gcp", gib=10))
+    assert [offer.zone for offer in rank(plan, there).offers] == ["c", "d", "a", "b"]
+    assert in_pages(plan, there, 1) == rank(plan, there).offers
+    assert rank(plan, there).explanation.chosen.endswith("of 4 feasible offers, with $0 for moving what it reads")
+    assert [offer.zone for offer in rank(PlanRequest(num_nodes=2), there).offers] == ["a", "b", "c", "d"]
+    plan.num_nodes = 3
+    assert [offer.zone for offer in rank(plan, there).offers] == ["a", "b", "c", "d"]
+    assert "with $1.2 for" in rank(plan, there).explanation.chosen
 
 
 @given(request, catalogs)
