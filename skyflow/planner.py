@@ -116,7 +116,7 @@ def plan_dag(dag: Dag, market: Market, target: Target = "cost") -> GraphPlan:
 
 
 def _regions(dag: Dag, requests: list[PlanRequest], catalogs: Sequence[Catalog], target: Target) -> list[Plan]:
-    """For each task, the best offer of each region."""
+    """For each task, the best offers of each region."""
     pairs = zip(dag.tasks, requests, strict=True)
     return [best_by_region(request, catalogs, target, _hours(task)) for task, request in pairs]
 

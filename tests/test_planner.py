@@ -183,6 +183,20 @@ def test_data_in_a_bucket_draws_the_first_task(settings: Settings) -> None:
         assert planner.plan_task(task, market, "time").offers[0].cloud == cloud
 
 
+def test_the_fastest_graph_pays_for_no_speed_that_nobody_waits_for(settings: Settings) -> None:
+    market = planner.asyncio.run(planner.market(settings, ["aws"]))
+    with sky.Dag() as dag:
+        long = sky.Task("long", resources={"accelerators": "A100:8", "infra": "aws/us-east-1"})
+        short = sky.Task("short", resources={"accelerators": {"H100": 8, "T4": 1}, "infra": "aws/us-east-1"})
+        join = sky.Task("join", resources={"infra": "aws/us-east-1"})
+        long >> join
+        short >> join
+    long.set_time_estimator(lambda resources: 36000)
+    short.set_time_estimator(lambda resources: 60 if "H100" in resources.accelerators else 600)
+    plan = planner.plan_dag(dag, market, "time")
+    assert (plan.tasks[1].offer.accelerators, plan.total_seconds) == ({"T4": 1}, 36000 + 3600)
+
+
 def test_what_only_other_clouds_have_is_planned_there(settings: Settings) -> None:
     """Without names, the clouds that can be used from here come first: here that is this machine."""
     task = sky.Task(run="x", resources={"cpus": "1+"})

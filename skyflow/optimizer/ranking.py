@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Literal
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Literal
 
 from skyflow.catalog.egress import Place, egress
 from skyflow.catalog.table import Catalog
@@ -20,7 +22,7 @@ NEXT = 3
 SHOWN = 6
 """How many names are listed."""
 
-Key = tuple[float | str | bool, ...]
+Key = tuple[Any, ...]
 Target = Literal["cost", "time"]
 Hours = Callable[[Candidate], float]
 
@@ -50,9 +52,8 @@ def rank(request: PlanRequest, catalogs: Sequence[Catalog], target: Target = "co
     ranked = _ranked(request, narrowed, target, hours)
     if not ranked:
         return Plan(explanation=_infeasible(request, narrowed, allowed))
-    offers = _page(ranked, request)
-    num_offers = sum(len(candidate.zones) for _, _, candidate in ranked)
-    return Plan(offers=offers, num_offers=num_offers, explanation=_explain(request, narrowed, ranked, target))
+    why = _explain(request, narrowed, ranked, target)
+    return Plan(offers=_page(ranked, request), num_offers=_count(ranked), explanation=why)
 
 
 def best_by_region(
@@ -60,18 +61,25 @@ def best_by_region(
 ) -> Plan:
     """The same, but of each region only the best offer: data moves between regions, so the others cannot matter.
 
-    Of an ordered choice, only the first set of resources that can be had.
+    For the fastest graph that is not enough, since nobody pays for speed that nobody waits for: then it is also each
+    offer that is slower, but cheaper than all that are faster. Of an ordered choice, only the first set of resources
+    that can be had.
     """
     allowed = [catalog for catalog in catalogs if request.clouds is None or catalog.cloud in request.clouds]
     narrowed = [Funnel(wanted, request, allowed).run() for wanted in request.resources]
     ranked = _ranked(request, narrowed, target, hours)
-    best: dict[tuple[str, str], Offer] = {}
+    if not ranked:
+        return Plan(explanation=_infeasible(request, narrowed, allowed))
+    offers: list[Offer] = []
+    least: dict[tuple[str, str], float] = {}
     for key, choice, candidate in ranked:
+        preference, _, second, *_ = key  # of the fastest, their cost
         place = (candidate.catalog.cloud, candidate.listing.region)
-        if place not in best and key[0] == ranked[0][0][0]:
-            best[place] = candidate.offer(candidate.zones[0], choice)
-    why = _explain(request, narrowed, ranked, target) if ranked else _infeasible(request, narrowed, allowed)
-    return Plan(offers=list(best.values()), num_offers=len(ranked), explanation=why)
+        if preference == ranked[0][0][0] and (place not in least or (target == "time" and second < least[place])):
+            least[place] = second
+            offers.append(candidate.offer(min(candidate.zones), choice))
+    why = _explain(request, narrowed, ranked, target)
+    return Plan(offers=offers, num_offers=_count(ranked), explanation=why)
 
 
 def _ranked(
@@ -94,8 +102,12 @@ def _ranked(
             if new.zones:
                 key = _key(new, choice if request.ordered else 0, request, target, hours(new))
                 found.append((key, choice, new))
-    found.sort(key=lambda entry: entry[0])
+    found.sort(key=lambda entry: (entry[0], min(entry[2].zones)))
     return found
+
+
+def _count(ranked: list[tuple[Key, int, Candidate]]) -> int:
+    return sum(len(candidate.zones) for _, _, candidate in ranked)
 
 
 def _key(candidate: Candidate, choice: int, request: PlanRequest, target: Target = "cost", hours: float = 1.0) -> Key:
@@ -127,13 +139,17 @@ def _amounts(request: PlanRequest, cloud: str, region: str, price: float, hours:
 
 
 def _page(ranked: list[tuple[Key, int, Candidate]], request: PlanRequest) -> list[Offer]:
-    """The offers that are told: those after the last one, if there was one, and no more than were asked for."""
+    """The offers that are told: those after the last one, if there was one, and no more than were asked for.
+
+    Their order is that of key and zone. Sets of resources may share the zones of a listing between them.
+    """
     last = None if request.after is None else (_offer_key(request.after, request), request.after.zone)
     page: list[Offer] = []
-    for key, choice, candidate in ranked:
+    for key, equals in groupby(ranked, key=itemgetter(0)):
         if last is not None and key < last[0]:
             continue
-        for zone in sorted(candidate.zones):
+        zones = [(zone, choice, candidate) for _, choice, candidate in equals for zone in candidate.zones]
+        for zone, choice, candidate in sorted(zones, key=itemgetter(0)):
             if len(page) == request.limit:
                 return page
             if last is None or (key, zone) > last:
@@ -149,7 +165,7 @@ def _explain(
 ) -> Explanation:
     _, choice, best = ranked[0]
     superlative = "fastest" if target == "time" else "cheapest"
-    offers = sum(len(candidate.zones) for _, _, candidate in ranked)
+    offers = _count(ranked)
     chosen = f"the {superlative} of {offers:,} feasible offers"
     if request.ordered:
         chosen = f"the {superlative} offer for choice {choice + 1} of {len(narrowed)}, which come in that order"

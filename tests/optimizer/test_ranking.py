@@ -188,6 +188,15 @@ def in_pages(plan: PlanRequest, there: list[Catalog], limit: int) -> list[Offer]
     return told
 
 
+def test_pages_of_zones_that_sets_of_resources_share_between_them() -> None:
+    there = [Catalog("here", [Listing(InstanceType("node", 8, 8), "east", ("a", "b", "c"), 1, None)])]
+    plan = PlanRequest(resources=[ResourcesRequest(zone="b"), ResourcesRequest(region="east")])
+    whole = rank(plan, there).offers
+    assert [(offer.zone, offer.choice) for offer in whole] == [("a", 1), ("b", 0), ("c", 1)]
+    assert in_pages(plan, there, 1) == whole
+    assert best_by_region(plan, there).offers == whole[:1]
+
+
 def test_what_is_read_counts_in_the_order_and_in_its_pages() -> None:
     """10 GiB cost $1.2 from Google to AWS; $0.5 more an hour and node would cost $1."""
     node = InstanceType("node", 8, 8)
@@ -213,7 +222,9 @@ def test_the_best_of_each_region(plan: PlanRequest, there: list[Catalog]) -> Non
     expected: dict[tuple[str, str], Offer] = {}
     for offer in whole:
         expected.setdefault((offer.cloud, offer.region), offer)
-    assert best_by_region(plan, there).offers == list(expected.values())
+    found = best_by_region(plan, there)
+    assert found.offers == list(expected.values())
+    assert found.num_offers == rank(plan, there).num_offers
 
 
 @given(request, catalogs.flatmap(lambda found: st.tuples(st.just(found), st.permutations(found))))
@@ -233,6 +244,19 @@ def test_the_fastest_and_the_cheapest_of_a_task_with_an_estimate() -> None:
     assert [o.instance_type for o in rank(PlanRequest(), there, "cost", hours).offers] == ["fast", "slow"]
     fastest = rank(PlanRequest(), there, "time", hours)
     assert fastest.offers[0].instance_type == "fast" and "fastest" in fastest.explanation.chosen
+
+
+def test_of_each_region_the_fastest_and_what_is_cheaper_the_slower_it_is() -> None:
+    hours = {"fast": 1.0, "dear": 2.0, "middle": 3.0, "slow": 9.0, "late": 10.0}
+    prices = {"fast": 10.0, "dear": 6.0, "middle": 3.0, "slow": 0.5, "late": 0.5}
+    there = [Catalog("here", [Listing(InstanceType(name, 8, 8), "east", ("a",), prices[name], None) for name in hours])]
+
+    def estimate(candidate: Candidate) -> float:
+        return hours[candidate.listing.type.name]
+
+    found = best_by_region(PlanRequest(), there, "time", estimate).offers
+    assert [offer.instance_type for offer in found] == ["fast", "middle", "slow"]
+    assert [offer.instance_type for offer in best_by_region(PlanRequest(), there, "cost", estimate).offers] == ["slow"]
 
 
 def size(name: str, cpus: float, region: str = "east", price: float | None = 1, **node: object) -> Listing:
