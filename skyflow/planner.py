@@ -39,14 +39,15 @@ async def market(settings: Settings, names: Iterable[str] | None = None) -> Mark
 
     Args:
         settings: of this process.
-        names: these clouds, whether they can be used from here or not; None: those that can.
+        names: this cloud or these, whether they can be used from here or not; None: those that can.
 
     Raises:
         NoCloudAccessError: there is no cloud to plan with.
         NotSupportedError: there is no catalog of one of the names.
     """
     if names is not None:
-        return Market([_catalog(name, settings) for name in names], [])
+        several = [names] if isinstance(names, str) else names
+        return Market([_catalog(name, settings) for name in dict.fromkeys(name.lower() for name in several)], [])
     enabled = await clouds.enabled(settings)
     allowed = settings.allowed_clouds
     own = {cloud.name: cloud for cloud in enabled if allowed is None or cloud.name in allowed}

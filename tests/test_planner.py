@@ -76,6 +76,8 @@ def test_blocked_resources_and_the_cost_limit_are_kept(settings: Settings) -> No
     with pytest.raises(ResourcesUnavailableError, match=r"\$40 an hour at most .*cheapest: \$43\.9") as caught:
         planned(dear)
     assert caught.value.failover_history == []
+    exact = sky.Resources(infra="aws/us-east-1", instance_type="c5.2xlarge", max_hourly_cost=1.7)
+    assert planned(sky.Task(run="x", num_nodes=5, resources=exact)).instance_type == "c5.2xlarge", "5 × 0.34 is 1.7"
 
 
 def test_blocks_are_told_as_wishes_are(settings: Settings) -> None:
@@ -232,6 +234,12 @@ def test_what_is_printed(settings: Settings, capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert out.count("\n") == 4 and "t0: 1 × " in out and "t0 → t1: 3 GiB" in out and "Total: $" in out
     assert all(task.best_resources is not None for task in dag.tasks)
+
+
+def test_clouds_by_name(settings: Settings) -> None:
+    for names in ("aws", "AWS", ["aws", "AWS", sky.AWS()], iter(["aws"])):
+        (found,) = planner.asyncio.run(planner.market(settings, names)).catalogs
+        assert found.cloud == "aws"
 
 
 def test_wrong_calls(settings: Settings) -> None:

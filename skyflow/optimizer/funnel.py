@@ -189,7 +189,7 @@ class Funnel:
         if (cost := self.wanted.max_hourly_cost) is None:
             return candidates
         nodes = self.request.num_nodes
-        kept = [one for one in candidates if one.price * nodes <= cost]
+        kept = [one for one in candidates if round(one.price * nodes, 6) <= cost]
         return self._keep(f"${cost:g} an hour at most", kept, candidates, "cost")
 
     def _allowed(self, candidates: list[Candidate]) -> list[Candidate]:
