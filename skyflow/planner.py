@@ -79,12 +79,11 @@ def plan_task(task: Task, market: Market, target: Target = "cost", limit: int | 
     request, hours = plan_request(task), _hours(task)
     request.limit = limit or request.limit
     found = rank(request, market.catalogs, target, hours)
-    if found.offers:
-        return found
-    elsewhere = rank(request, market.others, target, hours)
-    if not elsewhere.offers:
+    if not found.offers and market.others:
+        found = rank(request, [*market.catalogs, *market.others], target, hours)
+    if not found.offers:
         raise infeasible(found.explanation)
-    return elsewhere
+    return found
 
 
 def plan_dag(dag: Dag, market: Market, target: Target = "cost") -> GraphPlan:
@@ -101,11 +100,12 @@ def plan_dag(dag: Dag, market: Market, target: Target = "cost") -> GraphPlan:
         plans = _regions(dag, requests, [*market.catalogs, *market.others], target)
     tasks = []
     for number, (task, request, plan) in enumerate(zip(dag.tasks, requests, plans, strict=True), 1):
+        name = task.name or f"task-{number}"
         if not plan.offers:
-            raise infeasible(plan.explanation)
+            raise infeasible(plan.explanation, name if len(dag) > 1 else "the task")
         tasks.append(
             GraphTask(
-                name=task.name or f"task-{number}",
+                name=name,
                 plan=plan,
                 num_nodes=task.num_nodes,
                 hours=_hours_of_offer(task),

@@ -145,6 +145,12 @@ async def test_a_launch_of_the_fastest_looks_at_every_kind_of_node(settings: Set
     assert {one, other} == set(wanted)
 
 
+def alone(task: sky.Task) -> sky.Dag:
+    dag = sky.Dag()
+    dag.add(task)
+    return dag
+
+
 def chain(*clouds: str, gib: float) -> sky.Dag:
     with sky.Dag() as dag:
         tasks = [sky.Task(f"t{number}", run="x", resources={"infra": cloud}) for number, cloud in enumerate(clouds)]
@@ -175,11 +181,9 @@ def test_data_in_a_bucket_draws_the_first_task(settings: Settings) -> None:
     market = planner.asyncio.run(planner.market(settings, BOTH))
     for uri, cloud in (("s3://b", "aws"), ("gs://b", "gcp")):
         task = sky.Task(run="x").set_inputs(uri, 1000)
-        dag = sky.Dag()
-        dag.add(task)
-        assert planner.plan_dag(dag, market).tasks[0].offer.cloud == cloud
         plan = planner.plan_task(task, market)
-        assert plan.offers[0] == planner.plan_dag(dag, market).tasks[0].offer, "alone or as a graph of one: the same"
+        assert plan.offers[0].cloud == cloud
+        assert plan.offers[0] == planner.plan_dag(alone(task), market).tasks[0].offer
         assert plan.explanation.chosen.endswith("feasible offers, with $0 for moving what it reads")
         task.set_time_estimator(lambda resources: 60)
         assert planner.plan_task(task, market, "time").offers[0].cloud == cloud
@@ -215,6 +219,12 @@ def test_a_graph_is_not_torn_between_this_machine_and_a_cloud(settings: Settings
     with sky.Dag() as dag:
         sky.Task("small", resources={"cpus": "1+"}) >> sky.Task("gpu", resources={"accelerators": "A100:8"})
     assert {task.offer.cloud for task in planner.plan_dag(dag, market).tasks} <= {"aws", "gcp"}
+    dag.tasks[1].set_resources({"accelerators": "V100:3"})
+    with pytest.raises(ResourcesUnavailableError, match=r"No offer fits gpu's resources: nothing has V100:3 .*V100:1"):
+        planner.plan_dag(dag, market)
+    for plan in (planner.plan_task, lambda task, market: planner.plan_dag(alone(task), market)):
+        with pytest.raises(ResourcesUnavailableError, match=r"fits the task's resources: nothing has V100:3 .*V100:1"):
+            plan(dag.tasks[1], market)
     dag.remove(dag.tasks[1])
     assert {task.offer.cloud for task in planner.plan_dag(dag, market).tasks} == {"local"}
 

@@ -103,7 +103,7 @@ class Plan(Wire):
     explanation: Explanation = Field(default_factory=Explanation)
 
 
-def infeasible(why: Explanation) -> ResourcesUnavailableError:
+def infeasible(why: Explanation, task: str = "the task") -> ResourcesUnavailableError:
     """The error when no offer fits in the first place; its history is empty (PARITY C02)."""
     reasons = "; ".join(why.ruled_out) or "no cloud is enabled"
     elsewhere = ""
@@ -113,4 +113,4 @@ def infeasible(why: Explanation) -> ResourcesUnavailableError:
             f" {best.cloud} has it from ${best.price:.4g} an hour ({best.instance_type} in {best.region}), but is not "
             "enabled: skyflow check"
         )
-    return ResourcesUnavailableError(f"No offer fits the task's resources: {reasons}.{elsewhere}")
+    return ResourcesUnavailableError(f"No offer fits {task}'s resources: {reasons}.{elsewhere}")

@@ -152,8 +152,9 @@ class Funnel:
             wishes.append((f"{arch} processors", lambda catalog, node: node.arch == arch, "arch"))
         if wanted.cpus is not None:
             wishes.append((f"{wanted.cpus} CPUs", _amount(wanted.cpus, "cpus"), "cpus"))
-        if wanted.memory is not None:
-            wishes.append((f"{wanted.memory} GiB", _amount(wanted.memory, "memory"), "memory"))
+        if (memory := wanted.memory) is not None:
+            words = f"{memory.replace('x', '')} GiB a CPU" if "x" in memory else f"{memory} GiB"
+            wishes.append((words, _amount(memory, "memory"), "memory"))
         if wanted.cpus is wanted.memory is wanted.instance_type is None:
             wishes.append(("enough CPUs by default", _enough_by_default, "cpus"))
         return wishes

@@ -230,6 +230,8 @@ def _instead(request: PlanRequest, index: int, one: Narrowed) -> str:
             return _there_is(zone for candidate in there for zone in candidate.zones)
         case "accelerators" if wanted.accelerators:
             return _other_accelerators(wanted.accelerators, there)
+        case "arch":
+            return _there_is(candidate.listing.type.arch for candidate in there)
         case "cpus" | "memory" | "instance_type":
             names = dict.fromkeys(_size(candidate) for candidate in _nearest(request, index, one))
             return f", nearest: {_list(names, NEXT)}" if names else ""
@@ -243,8 +245,7 @@ def _instead(request: PlanRequest, index: int, one: Narrowed) -> str:
 def _other_accelerators(wanted: dict[str, float], there: list[Candidate]) -> str:
     """The same in other counts; or else what there is."""
     nodes = {candidate.listing.type for candidate in there if candidate.listing.type.accelerator}
-    counts = sorted({(n.accelerator, n.accelerator_count) for n in nodes if n.accelerator in wanted}, key=str)
-    if counts:
+    if counts := sorted({(str(n.accelerator), n.accelerator_count) for n in nodes if n.accelerator in wanted}):
         return f", there is: {_list((f'{name}:{count:g}' for name, count in counts), SHOWN)}"
     if not nodes:
         return ""

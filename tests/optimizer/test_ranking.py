@@ -291,6 +291,10 @@ def test_what_rules_everything_out_is_said_with_what_there_is_instead() -> None:
     assert explain(cloud="here", use_spot=True) == "nothing has spot nodes (cloud here, enough CPUs by default)"
     assert explain(accelerators={"V100": 3}) == "nothing has V100:3, there is: V100:4"
     assert explain(accelerators={"V10": 4}) == "nothing has V10:4, there is: V100"
+    gpus = [size("gpu", 96, accelerator="A100", accelerator_count=count) for count in (16, 2, 1)]
+    assert explain(Catalog("here", gpus), accelerators={"A100": 3}).endswith("there is: A100:1, A100:2, A100:16")
+    assert explain(accelerators={"V100": 4}, arch="arm64").endswith("arm64 processors (V100:4), there is: x86_64")
+    assert explain(instance_type="small", memory="9x+").startswith("nothing has 9+ GiB a CPU (instance type small)")
     assert explain(cpus="4", region="north").endswith("there is: east")
     assert explain(cpus="4", zone="z").endswith("there is: a")
     assert explain(cpus="4", max_hourly_cost=0.5).endswith("cheapest: $1 (middle (4 CPUs, 16 GiB))")
