@@ -27,8 +27,6 @@ class ResourcesRequest(Wire):
     """US dollars an hour for all nodes together."""
     arch: str | None = None
     """Of the processors; None is x86_64, unless `instance_type` says otherwise."""
-    disk_size: int | None = None
-    """GB."""
     features: list[str] = Field(default_factory=list)
     """Names of the `CloudFeature`s that the cloud must have."""
 

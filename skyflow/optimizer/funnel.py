@@ -103,9 +103,6 @@ class Funnel:
         for name in wanted.features:
             words = CloudFeature[name].value if name in CloudFeature.__members__ else name
             wishes.append((words, lambda catalog, name=name: name not in catalog.lacks))  # type: ignore[misc]
-        if (disk := wanted.disk_size) is not None:
-            words = f"a disk of {disk} GB"
-            wishes.append((words, lambda catalog: catalog.largest_disk is None or disk <= catalog.largest_disk))
         for words, has in wishes:
             kept = [catalog for catalog in left if has(catalog)]
             self._note(words, "cloud", sum(catalog.size for catalog in kept), _everything, left)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 from skyflow.catalog.egress import Place, egress
 from skyflow.models.node import Offer
@@ -79,8 +78,9 @@ def plan_graph(tasks: Sequence[GraphTask], edges: Sequence[tuple[int, int]], tar
     moves = _Moves(places)
     options = [[_option(task, offer, regions) for offer in task.plan.offers] for task in tasks]
     problem = Problem(options, [Edge(u, v, moves.of(tasks[u].output_gib)) for u, v in edges], target)
-    chosen = [task.plan.offers[index] for task, index in zip(tasks, assign(problem), strict=True)]
-    return _told(tasks, edges, chosen)
+    assignment = assign(problem)
+    chosen = [task.plan.offers[index] for task, index in zip(tasks, assignment, strict=True)]
+    return GraphPlan(*_told(tasks, edges, chosen), problem.cost(assignment), problem.makespan(assignment))
 
 
 class _Moves:
@@ -114,38 +114,20 @@ def _read(task: GraphTask, offer: Offer) -> tuple[float, float]:
     return egress(Place(read.cloud), Place(offer.cloud, offer.region), read.gib)
 
 
-def _told(tasks: Sequence[GraphTask], edges: Sequence[tuple[int, int]], chosen: list[Offer]) -> GraphPlan:
+def _told(
+    tasks: Sequence[GraphTask], edges: Sequence[tuple[int, int]], chosen: list[Offer]
+) -> tuple[list[PlannedTask], list[PlannedEdge]]:
     planned = [
         PlannedTask(task.name, offer, task.num_nodes, task.hours(offer), task.cost(offer))
         for task, offer in zip(tasks, chosen, strict=True)
     ]
-    moved = []
-    ready = [0.0] * len(tasks)
-    for index, (task, offer) in enumerate(zip(tasks, chosen, strict=True)):
-        if task.read is not None:
-            dollars, ready[index] = _read(task, offer)
-            moved.append(PlannedEdge(f"{task.read.cloud} bucket", task.name, task.read.gib, dollars, ready[index]))
-    between = {}
+    moved = [
+        PlannedEdge(f"{task.read.cloud} bucket", task.name, task.read.gib, *_read(task, offer))
+        for task, offer in zip(tasks, chosen, strict=True)
+        if task.read is not None
+    ]
     for u, v in edges:
         source, target = (Place(chosen[i].cloud, chosen[i].region) for i in (u, v))
-        between[u, v] = egress(source, target, tasks[u].output_gib)
-        moved.append(PlannedEdge(tasks[u].name, tasks[v].name, tasks[u].output_gib, *between[u, v]))
-    cost = sum(task.cost for task in planned) + sum(edge.cost for edge in moved)
-    return GraphPlan(planned, moved, cost, _makespan(planned, ready, between))
-
-
-def _makespan(
-    planned: list[PlannedTask], reads: list[float], between: dict[tuple[int, int], tuple[float, float]]
-) -> float:
-    parents: dict[int, list[int]] = {}
-    for u, v in between:
-        parents.setdefault(v, []).append(u)
-
-    @cache
-    def finish(task: int) -> float:
-        ready = max((finish(u) + between[u, task][1] for u in parents.get(task, [])), default=0.0)
-        return ready + reads[task] + planned[task].hours * 3600
-
-    for task in range(len(planned)):  # in steps, so that a long chain is no deep recursion
-        finish(task)
-    return max(map(finish, range(len(planned))), default=0.0)
+        gib = tasks[u].output_gib
+        moved.append(PlannedEdge(tasks[u].name, tasks[v].name, gib, *egress(source, target, gib)))
+    return planned, moved

@@ -45,7 +45,6 @@ catalog = st.builds(
     host=st.sampled_from([None, None, "laptop"]),
     zone_names=st.sampled_from([{}, {"a": "east-1a"}]),
     lacks=st.sampled_from([frozenset(), frozenset({"OPEN_PORTS"})]),
-    largest_disk=st.sampled_from([None, 100]),
 )
 catalogs = st.lists(catalog, max_size=2, unique_by=lambda one: one.cloud)
 amount = st.none() | st.builds("{}{}".format, st.sampled_from(AMOUNTS), st.sampled_from(["", "+"]))
@@ -61,7 +60,6 @@ wish = st.builds(
     use_spot=st.booleans(),
     max_hourly_cost=st.sampled_from([None, None, 0.9, 1.8]),
     arch=st.sampled_from([None, None, "arm64", "x86_64"]),
-    disk_size=st.sampled_from([None, None, 50, 500]),
     features=st.sampled_from([[], [], ["OPEN_PORTS"]]),
 )
 blocked = st.builds(
@@ -104,7 +102,7 @@ def is_feasible(wanted: ResourcesRequest, offer: Candidate, plan: PlanRequest, o
         return False
     if wanted.cloud is None and there.host is not None and not only_hosts:
         return False
-    if set(wanted.features) & there.lacks or (wanted.disk_size or 0) > (there.largest_disk or math.inf):
+    if set(wanted.features) & there.lacks:
         return False
     if wanted.accelerators:
         count = wanted.accelerators.get(node.accelerator or "")
