@@ -117,9 +117,15 @@ def plan_dag(dag: Dag, market: Market, target: Target = "cost") -> GraphPlan:
 
 
 def _regions(dag: Dag, requests: list[PlanRequest], catalogs: Sequence[Catalog], target: Target) -> list[Plan]:
-    """For each task, the best offers of each region."""
-    pairs = zip(dag.tasks, requests, strict=True)
-    return [best_by_region(request, catalogs, target, _hours(task)) for task, request in pairs]
+    """For each task, the best offers of each region. Tasks that want the same, as many do, are ranked once."""
+    found: list[Plan] = []
+    known: dict[object, Plan] = {}
+    for task, request in zip(dag.tasks, requests, strict=True):
+        wish = task if task.has_time_estimator else request.model_dump_json()
+        if wish not in known:
+            known[wish] = best_by_region(request, catalogs, target, _hours(task))
+        found.append(known[wish])
+    return found
 
 
 def optimize(

@@ -73,13 +73,13 @@ def best_by_region(
     offers: list[Offer] = []
     least: dict[tuple[str, str], float] = {}
     for key, choice, candidate in ranked:
-        preference, _, second, *_ = key  # of the fastest, their cost
+        if key[0] != ranked[0][0][0]:
+            break
         place = (candidate.catalog.cloud, candidate.listing.region)
-        if preference == ranked[0][0][0] and (place not in least or (target == "time" and second < least[place])):
-            least[place] = second
+        if place not in least or (target == "time" and key[2] < least[place]):  # there, costs come third
+            least[place] = key[2]
             offers.append(candidate.offer(min(candidate.zones), choice))
-    why = _explain(request, narrowed, ranked, target)
-    return Plan(offers=offers, num_offers=_count(ranked), explanation=why)
+    return Plan(offers=offers, num_offers=_count(ranked))
 
 
 def _ranked(
@@ -102,7 +102,7 @@ def _ranked(
             if new.zones:
                 key = _key(new, choice if request.ordered else 0, request, target, hours(new))
                 found.append((key, choice, new))
-    found.sort(key=lambda entry: (entry[0], min(entry[2].zones)))
+    found.sort(key=itemgetter(0))
     return found
 
 
@@ -117,11 +117,11 @@ def _key(candidate: Candidate, choice: int, request: PlanRequest, target: Target
     best = (hours, cost) if target == "time" else (cost, hours)
     names = (candidate.catalog.cloud, candidate.listing.region, node.name, candidate.catalog.host or "")
     size = (node.cpus, node.memory, *names, node.accelerator or "", node.accelerator_count)
-    return (choice, *best, *size, candidate.use_spot)
+    return (choice, *best, *size, candidate.use_spot, min(candidate.zones))
 
 
 def _offer_key(offer: Offer, request: PlanRequest) -> Key:
-    """The same of an offer that was told before, of a task that takes an hour."""
+    """The same of an offer that was told before, of a task that takes an hour; without the zone."""
     names = (offer.cloud, offer.region, offer.instance_type, offer.host or "")
     accelerator, count = next(iter(offer.accelerators.items()), ("", 0.0))
     size = (offer.cpus, offer.memory, *names, accelerator, count)
@@ -141,11 +141,11 @@ def _amounts(request: PlanRequest, cloud: str, region: str, price: float, hours:
 def _page(ranked: list[tuple[Key, int, Candidate]], request: PlanRequest) -> list[Offer]:
     """The offers that are told: those after the last one, if there was one, and no more than were asked for.
 
-    Their order is that of key and zone. Sets of resources may share the zones of a listing between them.
+    The zones of candidates that differ in nothing else are in one order, whichever sets of resources they are from.
     """
     last = None if request.after is None else (_offer_key(request.after, request), request.after.zone)
     page: list[Offer] = []
-    for key, equals in groupby(ranked, key=itemgetter(0)):
+    for key, equals in groupby(ranked, key=lambda entry: entry[0][:-1]):
         if last is not None and key < last[0]:
             continue
         zones = [(zone, choice, candidate) for _, choice, candidate in equals for zone in candidate.zones]
