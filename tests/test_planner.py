@@ -12,7 +12,13 @@ import pytest
 
 import skyflow as sky
 from skyflow import planner
-from skyflow.errors import NoCloudAccessError, NotSupportedError, ResourcesUnavailableError, UsageError
+from skyflow.errors import (
+    InvalidTaskError,
+    NoCloudAccessError,
+    NotSupportedError,
+    ResourcesUnavailableError,
+    UsageError,
+)
 from skyflow.settings import Settings
 
 BOTH = ["aws", "gcp"]
@@ -87,6 +93,8 @@ def test_blocks_are_told_as_wishes_are(settings: Settings) -> None:
     planned(task)
     with pytest.raises(ResourcesUnavailableError, match="a place that is not blocked"):
         planned(task, blocked_resources=[zone])
+    with pytest.raises(InvalidTaskError, match="blocked_resources: cpus cannot be blocked"):
+        planned(task, blocked_resources=[sky.Resources(cpus=2)])
     several = sky.Resources(accelerators={"A100": 8, "V100": 0.5})
     choice = {sky.Resources(accelerators=kind) for kind in ("A100:8", "V100:1", "H100:8")}
     task = sky.Task(run="x", blocked_resources=[several]).set_resources(choice)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from skyflow.models.block import check_block
 from skyflow.models.plan import PlanRequest, Read, ResourcesRequest, RuledOut
 from skyflow.models.resources import Resources
 from skyflow.models.task import Task
@@ -47,6 +48,7 @@ def _read(task: Task) -> Read | None:
 
 def _blocked(resources: Resources) -> list[RuledOut]:
     """One rule for each accelerator of a block. A fraction of one needs a whole one, so that is what is blocked."""
+    check_block(resources)
     rule = RuledOut(
         cloud=resources.cloud,
         region=resources.region,

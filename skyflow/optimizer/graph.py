@@ -22,6 +22,7 @@ class GraphTask:
     hours: Callable[[Offer], float] = lambda offer: 1.0
     """How long it runs there."""
     read: Read | None = None
+    """What it reads from a bucket."""
     output_gib: float = 0.0
     """What each task after it reads."""
 
