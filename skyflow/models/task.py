@@ -195,7 +195,6 @@ class Task:
             check_folder(str(self.workdir))
         mounted = check_mounts(self.file_mounts or {}) | dict.fromkeys(self.storage_mounts, "storage://")
         check_mounts_exist(mounted, has_workdir=self.workdir is not None)
-        _check_blocked(self.blocked_resources)
         self.rare.validate()
 
     # Setters; each returns the task
