@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from skyflow import catalog, clouds
 from skyflow.catalog.table import Catalog
 from skyflow.errors import NoCloudAccessError
 from skyflow.models.dag import Dag, OptimizeTarget
 from skyflow.models.node import Offer
-from skyflow.models.plan import Plan, infeasible
+from skyflow.models.plan import Plan, PlanRequest, infeasible
 from skyflow.models.planning import plan_request
 from skyflow.models.resources import Resources
 from skyflow.models.task import Task
@@ -20,9 +22,6 @@ from skyflow.optimizer.funnel import Candidate
 from skyflow.optimizer.graph import GraphPlan, GraphTask, plan_graph
 from skyflow.optimizer.ranking import Target, best_by_region, rank
 from skyflow.settings import Settings
-
-BUCKET_CLOUDS = {"s3": "aws", "gs": "gcp"}
-"""Scheme of a bucket's URI → the cloud that it is in."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,15 @@ async def market(settings: Settings, names: Iterable[str] | None = None) -> Mark
 
     Args:
         settings: of this process.
-        names: these clouds, whether they can be used from here or not; None: those that can.
+        names: this cloud or these, whether they can be used from here or not; None: those that can.
 
     Raises:
         NoCloudAccessError: there is no cloud to plan with.
         NotSupportedError: there is no catalog of one of the names.
     """
     if names is not None:
-        return Market([_catalog(name, settings) for name in names], [])
+        several = [names] if isinstance(names, str) else names
+        return Market([_catalog(name, settings) for name in dict.fromkeys(name.lower() for name in several)], [])
     enabled = await clouds.enabled(settings)
     allowed = settings.allowed_clouds
     own = {cloud.name: cloud for cloud in enabled if allowed is None or cloud.name in allowed}
@@ -64,20 +64,26 @@ def _catalog(name: str, settings: Settings) -> Catalog:
     return catalog.load(name, settings.home / "catalog")
 
 
-def plan_task(task: Task, market: Market, target: Target = "cost") -> Plan:
-    """Every place for a task, best first; of clouds that cannot be used from here if no other has what it wants.
+def plan_task(task: Task, market: Market, target: Target = "cost", limit: int | None = None) -> Plan:
+    """Places for a task, best first; of clouds that cannot be used from here if no other has what it wants.
+
+    Args:
+        task: which.
+        market: what there is.
+        target: what the best place is.
+        limit: how many places are told at most, of all that there are; None: as many as in an answer to a launch.
 
     Raises:
         ResourcesUnavailableError: there is no such place. Its history is empty.
     """
     request, hours = plan_request(task), _hours(task)
+    request.limit = limit or request.limit
     found = rank(request, market.catalogs, target, hours)
-    if found.offers:
-        return found
-    elsewhere = rank(request, market.others, target, hours)
-    if not elsewhere.offers:
+    if not found.offers and market.others:
+        found = rank(request, [*market.catalogs, *market.others], target, hours)
+    if not found.offers:
         raise infeasible(found.explanation)
-    return elsewhere
+    return found
 
 
 def plan_dag(dag: Dag, market: Market, target: Target = "cost", blocked: Sequence[Resources] = ()) -> GraphPlan:
@@ -94,33 +100,38 @@ def plan_dag(dag: Dag, market: Market, target: Target = "cost", blocked: Sequenc
     Raises:
         ResourcesUnavailableError: there is no place for one of them.
     """
-    plans = _regions(dag, market.catalogs, target, blocked)
+    requests = [plan_request(task, blocked=blocked) for task in dag.tasks]
+    plans = _regions(dag, requests, market.catalogs, target)
     if not all(plan.offers for plan in plans) and market.others:
-        plans = _regions(dag, [*market.catalogs, *market.others], target, blocked)
+        plans = _regions(dag, requests, [*market.catalogs, *market.others], target)
     tasks = []
-    for number, (task, plan) in enumerate(zip(dag.tasks, plans, strict=True), 1):
+    for number, (task, request, plan) in enumerate(zip(dag.tasks, requests, plans, strict=True), 1):
+        name = task.name or f"task-{number}"
         if not plan.offers:
-            raise infeasible(plan.explanation)
+            raise infeasible(plan.explanation, name if len(dag) > 1 else "the task")
         tasks.append(
             GraphTask(
-                name=task.name or f"task-{number}",
+                name=name,
                 plan=plan,
                 num_nodes=task.num_nodes,
                 hours=_hours_of_offer(task),
-                input=_input(task),
+                read=request.read,
                 output_gib=outputs.gigabytes if (outputs := task.outputs) else 0.0,
             )
         )
     return plan_graph(tasks, dag.edge_indexes(), target)
 
 
-def _regions(dag: Dag, catalogs: Sequence[Catalog], target: Target, blocked: Sequence[Resources]) -> list[Plan]:
-    """For each task, the best offer of each region."""
-    requests = [plan_request(task, blocked=blocked) for task in dag.tasks]
-    return [
-        best_by_region(request, catalogs, target, _hours(task))
-        for request, task in zip(requests, dag.tasks, strict=True)
-    ]
+def _regions(dag: Dag, requests: list[PlanRequest], catalogs: Sequence[Catalog], target: Target) -> list[Plan]:
+    """For each task, the best offers of each region. Tasks that want the same, as many do, are ranked once."""
+    found: list[Plan] = []
+    known: dict[object, Plan] = {}
+    for task, request in zip(dag.tasks, requests, strict=True):
+        wish = task if task.has_time_estimator else request.model_dump_json()
+        if wish not in known:
+            known[wish] = best_by_region(request, catalogs, target, _hours(task))
+        found.append(known[wish])
+    return found
 
 
 def optimize(
@@ -134,17 +145,27 @@ def optimize(
 
 
 FASTEST = 20
-"""How many kinds of places a launch is given that wants the fastest. More would not fit into a task."""
+"""How many kinds of nodes a launch is given that wants the fastest. More would not fit into a task."""
 
 TARGETS: dict[OptimizeTarget, Target] = {OptimizeTarget.COST: "cost", OptimizeTarget.TIME: "time"}
 
 
 async def fastest_first(task: Task, settings: Settings) -> Task:
-    """A copy of a task that wants the fastest places in their order: its estimator is code, which stays here."""
-    plan = plan_task(task, await market(settings), "time")
+    """A copy of a task that wants the fastest kinds of nodes in their order, and what the task itself wants after them.
+
+    The task's estimator is code, which stays here.
+    """
+    plan = plan_task(task, await market(settings), "time", limit=sys.maxsize)
+    kinds: dict[tuple[object, ...], Offer] = {}
+    for offer in plan.offers:
+        kind = (offer.choice, offer.cloud, offer.instance_type, *offer.accelerators.items(), offer.use_spot)
+        kinds.setdefault(kind, offer)
+    fastest = []
+    for offer in islice(kinds.values(), FASTEST):
+        wanted = task.resources[offer.choice]
+        fastest.append(as_resources(offer, task).copy(region=wanted.region, zone=wanted.zone))
     planned = copy.deepcopy(task)
-    kinds = dict.fromkeys(as_resources(offer, task).copy(region=None, zone=None) for offer in plan.offers)
-    planned.set_resources(list(kinds)[:FASTEST])
+    planned.set_resources([*fastest, *task.resources])
     return planned
 
 
@@ -165,7 +186,7 @@ def describe(plan: GraphPlan) -> str:
 
 def as_resources(offer: Offer, task: Task) -> Resources:
     """The resources of a task, launchable: with the place that was chosen."""
-    chosen = task.resources[min(offer.choice, len(task.resources) - 1)]
+    chosen = task.resources[offer.choice]
     return chosen.copy(
         cloud=offer.cloud,
         region=offer.region,
@@ -199,11 +220,3 @@ def _hours_of_offer(task: Task) -> Callable[[Offer], float]:
     return lambda offer: task.estimate_hours(
         Resources(offer.cloud, offer.instance_type, offer.accelerators or None, use_spot=offer.use_spot or None)
     )
-
-
-def _input(task: Task) -> tuple[str, float] | None:
-    """The cloud that a task's data is in, and how much it is, if that is known."""
-    if (inputs := task.inputs) is None:
-        return None
-    cloud = BUCKET_CLOUDS.get(inputs.uri.partition("://")[0])
-    return None if cloud is None else (cloud, inputs.gigabytes)

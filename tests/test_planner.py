@@ -12,7 +12,13 @@ import pytest
 
 import skyflow as sky
 from skyflow import planner
-from skyflow.errors import NoCloudAccessError, NotSupportedError, ResourcesUnavailableError, UsageError
+from skyflow.errors import (
+    InvalidTaskError,
+    NoCloudAccessError,
+    NotSupportedError,
+    ResourcesUnavailableError,
+    UsageError,
+)
 from skyflow.settings import Settings
 
 BOTH = ["aws", "gcp"]
@@ -76,6 +82,23 @@ def test_blocked_resources_and_the_cost_limit_are_kept(settings: Settings) -> No
     with pytest.raises(ResourcesUnavailableError, match=r"\$40 an hour at most .*cheapest: \$43\.9") as caught:
         planned(dear)
     assert caught.value.failover_history == []
+    exact = sky.Resources(infra="aws/us-east-1", instance_type="c5.2xlarge", max_hourly_cost=1.7)
+    assert planned(sky.Task(run="x", num_nodes=5, resources=exact)).instance_type == "c5.2xlarge", "5 × 0.34 is 1.7"
+
+
+def test_blocks_are_told_as_wishes_are(settings: Settings) -> None:
+    """A zone by either of its names, any of several accelerators, a fraction of an accelerator as the whole one."""
+    zone = sky.Resources(infra="aws/us-east-1/us-east-1a")
+    task = sky.Task(run="x", resources=zone.copy(cpus="2"))
+    planned(task)
+    with pytest.raises(ResourcesUnavailableError, match="a place that is not blocked"):
+        planned(task, blocked_resources=[zone])
+    with pytest.raises(InvalidTaskError, match="blocked_resources: cpus cannot be blocked"):
+        planned(task, blocked_resources=[sky.Resources(cpus=2)])
+    several = sky.Resources(accelerators={"A100": 8, "V100": 0.5})
+    choice = {sky.Resources(accelerators=kind) for kind in ("A100:8", "V100:1", "H100:8")}
+    task = sky.Task(run="x", blocked_resources=[several]).set_resources(choice)
+    assert planned(task).accelerators == {"H100": 8}
 
 
 @pytest.mark.parametrize("several", [list, tuple, set, iter])
@@ -117,8 +140,38 @@ async def test_a_launch_of_the_fastest_gets_an_ordered_choice(settings: Settings
     task.set_time_estimator(lambda resources: 100 if resources.instance_type == "local-8x64" else 200)
     found = await planner.fastest_first(task, settings)
     assert found.resources.ordered and found.resources[0].instance_type == "local-8x64"
-    assert found.resources[0].zone is None and len(found.resources) <= planner.FASTEST
+    assert found.resources[0].zone is None and len(found.resources) <= planner.FASTEST + 1
+    assert found.resources[-1] == task.resources[0], "what is slower is not lost"
     assert not task.resources.ordered
+
+
+async def fastest(settings: Settings, *wanted: sky.Resources, slow: str = "") -> list[sky.Resources]:
+    task = sky.Task(run="x").set_resources(set(wanted))
+    task.set_time_estimator(lambda resources: 200 if slow in resources.accelerators else 100)
+    return list((await planner.fastest_first(task, settings)).resources)
+
+
+async def test_a_launch_of_the_fastest_stays_where_the_task_wants_it(settings: Settings) -> None:
+    zone = sky.Resources(infra="gcp/europe-west4/europe-west4-a", accelerators="T4:1")
+    found = await fastest(settings, zone)
+    assert len(found) > 3 and {(one.region, one.zone) for one in found} == {("europe-west4", "europe-west4-a")}
+    region = sky.Resources(infra="aws/us-west-2", accelerators="T4:1")
+    assert {(one.region, one.zone) for one in await fastest(settings, region)} == {("us-west-2", None)}
+
+
+async def test_a_launch_of_the_fastest_looks_at_every_kind_of_node(settings: Settings) -> None:
+    """There are more than a hundred places with an L4."""
+    wanted = [sky.Resources(cloud="aws", accelerators=name) for name in ("L4:1", "T4:1")]
+    *kinds, one, other = await fastest(settings, *wanted, slow="T4")
+    accelerators = [next(iter(kind.accelerators or ())) for kind in kinds]
+    assert accelerators == sorted(accelerators) and set(accelerators) == {"L4", "T4"}
+    assert {one, other} == set(wanted)
+
+
+def alone(task: sky.Task) -> sky.Dag:
+    dag = sky.Dag()
+    dag.add(task)
+    return dag
 
 
 def chain(*clouds: str, gib: float) -> sky.Dag:
@@ -151,9 +204,26 @@ def test_data_in_a_bucket_draws_the_first_task(settings: Settings) -> None:
     market = planner.asyncio.run(planner.market(settings, BOTH))
     for uri, cloud in (("s3://b", "aws"), ("gs://b", "gcp")):
         task = sky.Task(run="x").set_inputs(uri, 1000)
-        dag = sky.Dag()
-        dag.add(task)
-        assert planner.plan_dag(dag, market).tasks[0].offer.cloud == cloud
+        plan = planner.plan_task(task, market)
+        assert plan.offers[0].cloud == cloud
+        assert plan.offers[0] == planner.plan_dag(alone(task), market).tasks[0].offer
+        assert plan.explanation.chosen.endswith("feasible offers, with $0 for moving what it reads")
+        task.set_time_estimator(lambda resources: 60)
+        assert planner.plan_task(task, market, "time").offers[0].cloud == cloud
+
+
+def test_the_fastest_graph_pays_for_no_speed_that_nobody_waits_for(settings: Settings) -> None:
+    market = planner.asyncio.run(planner.market(settings, ["aws"]))
+    with sky.Dag() as dag:
+        long = sky.Task("long", resources={"accelerators": "A100:8", "infra": "aws/us-east-1"})
+        short = sky.Task("short", resources={"accelerators": {"H100": 8, "T4": 1}, "infra": "aws/us-east-1"})
+        join = sky.Task("join", resources={"infra": "aws/us-east-1"})
+        long >> join
+        short >> join
+    long.set_time_estimator(lambda resources: 36000)
+    short.set_time_estimator(lambda resources: 60 if "H100" in resources.accelerators else 600)
+    plan = planner.plan_dag(dag, market, "time")
+    assert (plan.tasks[1].offer.accelerators, plan.total_seconds) == ({"T4": 1}, 36000 + 3600)
 
 
 def test_what_only_other_clouds_have_is_planned_there(settings: Settings) -> None:
@@ -172,6 +242,12 @@ def test_a_graph_is_not_torn_between_this_machine_and_a_cloud(settings: Settings
     with sky.Dag() as dag:
         sky.Task("small", resources={"cpus": "1+"}) >> sky.Task("gpu", resources={"accelerators": "A100:8"})
     assert {task.offer.cloud for task in planner.plan_dag(dag, market).tasks} <= {"aws", "gcp"}
+    dag.tasks[1].set_resources({"accelerators": "V100:3"})
+    with pytest.raises(ResourcesUnavailableError, match=r"No offer fits gpu's resources: nothing has V100:3 .*V100:1"):
+        planner.plan_dag(dag, market)
+    for plan in (planner.plan_task, lambda task, market: planner.plan_dag(alone(task), market)):
+        with pytest.raises(ResourcesUnavailableError, match=r"fits the task's resources: nothing has V100:3 .*V100:1"):
+            plan(dag.tasks[1], market)
     dag.remove(dag.tasks[1])
     assert {task.offer.cloud for task in planner.plan_dag(dag, market).tasks} == {"local"}
 
@@ -191,6 +267,12 @@ def test_what_is_printed(settings: Settings, capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert out.count("\n") == 4 and "t0: 1 × " in out and "t0 → t1: 3 GiB" in out and "Total: $" in out
     assert all(task.best_resources is not None for task in dag.tasks)
+
+
+def test_clouds_by_name(settings: Settings) -> None:
+    for names in ("aws", "AWS", ["aws", "AWS", sky.AWS()], iter(["aws"])):
+        (found,) = planner.asyncio.run(planner.market(settings, names)).catalogs
+        assert found.cloud == "aws"
 
 
 def test_wrong_calls(settings: Settings) -> None:

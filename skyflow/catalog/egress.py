@@ -15,18 +15,23 @@ _FILE = os.path.join(os.path.dirname(__file__), "data", "egress.json")
 
 
 class Place(NamedTuple):
-    """Where data is: a cloud, and if that is known a region and a zone of it."""
+    """Where data is: a cloud, and if that is known a region of it."""
 
     cloud: str
     region: str | None = None
     """None for a bucket of which only the cloud is known."""
-    zone: str | None = None
+
+
+@cache
+def egress(source: Place, target: Place, gib: float) -> tuple[float, float]:
+    """US dollars and seconds of moving so many GiB: see `egress_cost` and `egress_seconds`."""
+    return egress_cost(source, target, gib), egress_seconds(source, target, gib)
 
 
 def egress_cost(source: Place, target: Place, gib: float) -> float:
     """US dollars that moving so many GiB costs, as if nothing else had been moved this month.
 
-    Nothing inside a zone, or out of a cloud that has no prices (`local`). Where the region is not known, data is taken
+    Nothing inside a region, or out of a cloud that has no prices (`local`). Where a region is not known, data is taken
     to be near: nothing inside the same cloud. Into another cloud, what the source's region charges for the internet; if
     the source's region is unknown, that of the region whose price is the commonest (`typical` in the data: us-east-1
     and us-central1).
@@ -59,8 +64,7 @@ def _tiers(source: Place, target: Place) -> tuple[tuple[float, float], ...]:
     if source.cloud != target.cloud:
         return tuple((math.inf if limit is None else limit, price) for limit, price in region["internet"])
     if _is_near(source, target):
-        is_other_zone = None not in (source.zone, target.zone) and source.zone != target.zone
-        return ((math.inf, region["other_zone"]),) if is_other_zone else ()
+        return ()
     if "continents" in region:
         price = region["continents"][known["regions"].get(target.region, typical)["continent"]]
     else:

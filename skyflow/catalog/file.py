@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from skyflow.catalog.table import Attachment, Catalog, InstanceType, Listing
+from skyflow.catalog.table import LACKS, Attachment, Catalog, InstanceType, Listing
 
 FORMAT = 1
 """Raised when an older skyflow could not read the file any more."""
@@ -15,9 +15,6 @@ _NODE = ("cpus", "memory", "arch", "accelerator", "accelerator_count", "accelera
 _KIND = ("accelerator", "count", "accelerator_memory", "hosts", "max_cpus", "max_memory")
 _LEFT_OUT = {"arch": "x86_64", "accelerator": None, "accelerator_count": 0, "accelerator_memory": None}
 """What a node has if its entry does not say."""
-
-_LACKS = {"aws": frozenset({"STOP_SPOT"})}
-"""Names of the `CloudFeature`s that a cloud does not have."""
 
 
 class NewerFormatError(ValueError):
@@ -54,7 +51,7 @@ def read(text: str | bytes) -> Catalog:
             attachments=tuple(attachments),
             source=data["source"],
             notes=tuple(data["notes"]),
-            lacks=_LACKS.get(data["cloud"], frozenset()),
+            lacks=LACKS.get(data["cloud"], frozenset()),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None

@@ -61,6 +61,10 @@ class Attachment:
     spot_price: float | None
 
 
+LACKS = {"aws": frozenset({"STOP_SPOT"})}
+"""Cloud → names of the `CloudFeature`s that its nodes do not have."""
+
+
 @dataclass(frozen=True)
 class Catalog:
     """Everything that one cloud has."""
@@ -81,8 +85,6 @@ class Catalog:
     """What a reader of the prices should know, a sentence each."""
     lacks: frozenset[str] = frozenset()
     """Names of the `CloudFeature`s that its nodes do not have."""
-    largest_disk: float | None = None
-    """GB that the disk of a node can have; None if there is no limit to be minded."""
 
     @cached_property
     def size(self) -> int:

@@ -27,8 +27,6 @@ class ResourcesRequest(Wire):
     """US dollars an hour for all nodes together."""
     arch: str | None = None
     """Of the processors; None is x86_64, unless `instance_type` says otherwise."""
-    disk_size: int | None = None
-    """GB."""
     features: list[str] = Field(default_factory=list)
     """Names of the `CloudFeature`s that the cloud must have."""
 
@@ -43,9 +41,20 @@ class RuledOut(Wire):
     use_spot: bool | None = None
     accelerators: dict[str, float] | None = None
 
-    def covers(self, offer: Offer) -> bool:
-        own = self.model_dump(exclude_none=True)
-        return all(getattr(offer, field) == value for field, value in own.items())
+    def covers(self, offer: Offer, zone_name: str | None = None) -> bool:
+        """Whether an offer is one of them. `zone_name` is what users call its zone, if they call it otherwise."""
+        fields = ("cloud", "region", "instance_type", "use_spot", "accelerators")
+        return self.zone in (None, offer.zone, zone_name) and all(
+            getattr(self, field) in (None, getattr(offer, field)) for field in fields
+        )
+
+
+class Read(Wire):
+    """Data that a task reads from a bucket."""
+
+    cloud: str
+    """That the bucket is in."""
+    gib: float
 
 
 class PlanRequest(Wire):
@@ -56,6 +65,8 @@ class PlanRequest(Wire):
     ordered: bool = False
     """Whether an earlier one is better, whatever it costs."""
     num_nodes: int = 1
+    read: Read | None = None
+    """What moving it costs, and how long that takes, counts."""
     blocked: list[RuledOut] = Field(default_factory=list)
     clouds: list[str] | None = None
     """Only these clouds; None: every one that is enabled."""
@@ -90,7 +101,7 @@ class Plan(Wire):
     explanation: Explanation = Field(default_factory=Explanation)
 
 
-def infeasible(why: Explanation) -> ResourcesUnavailableError:
+def infeasible(why: Explanation, task: str = "the task") -> ResourcesUnavailableError:
     """The error when no offer fits in the first place; its history is empty (PARITY C02)."""
     reasons = "; ".join(why.ruled_out) or "no cloud is enabled"
     elsewhere = ""
@@ -100,4 +111,4 @@ def infeasible(why: Explanation) -> ResourcesUnavailableError:
             f" {best.cloud} has it from ${best.price:.4g} an hour ({best.instance_type} in {best.region}), but is not "
             "enabled: skyflow check"
         )
-    return ResourcesUnavailableError(f"No offer fits the task's resources: {reasons}.{elsewhere}")
+    return ResourcesUnavailableError(f"No offer fits {task}'s resources: {reasons}.{elsewhere}")

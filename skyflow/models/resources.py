@@ -155,7 +155,7 @@ class Resources:
 
     def to_request(self) -> dict[str, Any]:
         """What the optimizer is asked, with the keys of `ResourcesRequest`."""
-        asked = ("cloud", "region", "zone", "instance_type", "cpus", "memory", "max_hourly_cost", "arch", "disk_size")
+        asked = ("cloud", "region", "zone", "instance_type", "cpus", "memory", "max_hourly_cost", "arch")
         request: dict[str, Any] = {field: getattr(self, field) for field in asked}
         features = sorted(feature.name for feature in self.features())
         return request | {"accelerators": self.accelerators or {}, "use_spot": self.use_spot, "features": features}

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from skyflow.errors import InvalidTaskError, NotSupportedError
+from skyflow.models.block import check_block
 from skyflow.models.choice import Choice, check_resources
 from skyflow.models.document import Document, Path, Schema, describe, show
 from skyflow.models.env import check_envs
@@ -446,4 +447,4 @@ def check_blocked(blocked: object) -> list[Resources]:
     for one in found:
         if not isinstance(one, Resources):
             raise InvalidTaskError(f"blocked_resources must be a list of Resources, found {describe(one)}.")
-    return found
+    return [check_block(one) for one in found]

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from skyflow.errors import InvalidTaskError, SkyflowError, UsageError
+from skyflow.models.block import check_block
 from skyflow.models.choice import read_choice
 from skyflow.models.document import Document, Schema, describe, show
 from skyflow.models.env import check_env, check_envs, substitute_deep
@@ -222,7 +223,11 @@ def _read_blocked(document: Document, section: object) -> list[Resources]:
             f"{document.at(('blocked_resources',))}blocked_resources must be a list of resources, "
             f"found {describe(section)}."
         )
-    return [Resources.from_document(document, one, ("blocked_resources", index)) for index, one in enumerate(section)]
+    blocked = []
+    for index, one in enumerate(section):
+        path = ("blocked_resources", index)
+        blocked.append(document.check(path, check_block, Resources.from_document(document, one, path)))
+    return blocked
 
 
 def _check_pair(pair: tuple[object, object]) -> tuple[str, str]:

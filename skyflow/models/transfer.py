@@ -15,7 +15,7 @@ class Transfer:
 
     Args:
         uri: of a bucket, or of the outside world.
-        gigabytes: about how much it is.
+        gigabytes: about how much it is, in units of 2**30 bytes, as clouds count traffic.
     """
 
     uri: str

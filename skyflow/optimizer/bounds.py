@@ -29,7 +29,7 @@ class Bounds:
         """Passes messages through all tasks and back; each way finds an assignment."""
         forward = self._sweep(range(len(self.network.own)))
         backward = self._sweep(range(len(self.network.own) - 1, -1, -1))
-        self._complete()
+        self.complete()
         return forward, backward
 
     def least(self) -> tuple[int, list[list[int]]]:
@@ -70,15 +70,24 @@ class Bounds:
         self.messages = {(u, v): [old[p] for p in keep[v]] for (u, v), old in self.messages.items()}
 
     def replace(self, network: Network) -> None:
-        """Goes on with a network that has the same options, and other costs."""
+        """Goes on with a network that has the same options, and other costs: the messages are not complete then."""
         self.network = network
         self.messages = {(u, v): self.messages.get((u, v)) or [0] * len(network.own[v]) for u, v in network.tables}
 
     def slack(self, u: int, v: int) -> list[list[int]]:
-        """What pairs of options cost once the messages are taken away: never negative."""
+        """What pairs of options cost once the messages are taken away: never negative, if those are complete."""
         to_u, to_v = self.messages[v, u], self.messages[u, v]
         table = self.network.tables[u, v]
         return [[cost - mine for cost in map(sub, row, to_v)] for row, mine in zip(table, to_u, strict=True)]
+
+    def complete(self) -> None:
+        """Lets the pairs give back what they have, to the later task first: `slack` is nowhere negative then."""
+        network, messages = self.network, self.messages
+        for u in range(len(network.own)):
+            for v in network.neighbors[u]:
+                if v > u:
+                    messages[u, v] = [min(map(sub, row, messages[v, u])) for row in network.tables[v, u]]
+                    messages[v, u] = [min(map(sub, row, messages[u, v])) for row in network.tables[u, v]]
 
     def _belief(self, task: int) -> list[int]:
         found = self.network.own[task]
@@ -107,12 +116,3 @@ class Bounds:
                 told = list(map(sub, share, messages[other, task]))
                 messages[task, other] = [min(map(add, told, row)) for row in network.tables[other, task]]
         return found
-
-    def _complete(self) -> None:
-        """After a sweep backward: lets the pairs give back what they have, to the later task first."""
-        network, messages = self.network, self.messages
-        for u in range(len(network.own)):
-            for v in network.neighbors[u]:
-                if v > u:
-                    messages[u, v] = [min(map(sub, row, messages[v, u])) for row in network.tables[v, u]]
-                    messages[v, u] = [min(map(sub, row, messages[u, v])) for row in network.tables[u, v]]

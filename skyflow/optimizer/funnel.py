@@ -110,9 +110,6 @@ class Funnel:
         for name in wanted.features:
             words = CloudFeature[name].value if name in CloudFeature.__members__ else name
             wishes.append((words, lambda catalog, name=name: name not in catalog.lacks))  # type: ignore[misc]
-        if (disk := wanted.disk_size) is not None:
-            words = f"a disk of {disk} GB"
-            wishes.append((words, lambda catalog: catalog.largest_disk is None or disk <= catalog.largest_disk))
         for words, has in wishes:
             kept = [catalog for catalog in left if has(catalog)]
             self._note(words, "cloud", sum(catalog.size for catalog in kept), _everything, left)
@@ -159,8 +156,9 @@ class Funnel:
             wishes.append((f"{arch} processors", lambda catalog, node: node.arch == arch, "arch"))
         if wanted.cpus is not None:
             wishes.append((f"{wanted.cpus} CPUs", _amount(wanted.cpus, "cpus"), "cpus"))
-        if wanted.memory is not None:
-            wishes.append((f"{wanted.memory} GiB", _amount(wanted.memory, "memory"), "memory"))
+        if (memory := wanted.memory) is not None:
+            words = f"{memory.replace('x', '')} GiB a CPU" if "x" in memory else f"{memory} GiB"
+            wishes.append((words, _amount(memory, "memory"), "memory"))
         if wanted.cpus is wanted.memory is wanted.instance_type is None:
             wishes.append(("enough CPUs by default", _enough_by_default, "cpus"))
         return wishes
@@ -196,7 +194,7 @@ class Funnel:
         if (cost := self.wanted.max_hourly_cost) is None:
             return candidates
         nodes = self.request.num_nodes
-        kept = [one for one in candidates if one.price * nodes <= cost]
+        kept = [one for one in candidates if round(one.price * nodes, 6) <= cost]
         return self._keep(f"${cost:g} an hour at most", kept, candidates, "cost")
 
     def _allowed(self, candidates: list[Candidate]) -> list[Candidate]:
@@ -238,15 +236,8 @@ class Funnel:
 
 
 def _is_blocked(one: Candidate, zone: str, rules: list[RuledOut]) -> bool:
-    there = {
-        "cloud": one.catalog.cloud,
-        "region": one.listing.region,
-        "zone": zone,
-        "instance_type": one.listing.type.name,
-        "use_spot": one.use_spot,
-        "accelerators": one.accelerators,
-    }
-    return any(all(getattr(rule, field) in (None, value) for field, value in there.items()) for rule in rules)
+    offer, name = one.offer(zone), one.catalog.zone_names.get(zone)
+    return any(rule.covers(offer, name) for rule in rules)
 
 
 def _everything(catalogs: Iterable[Catalog]) -> Iterable[Found]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
-from skyflow.catalog.egress import Place, egress_cost, egress_seconds
+from skyflow.catalog.egress import Place, egress
 from skyflow.models.node import Offer
-from skyflow.models.plan import Plan
+from skyflow.models.plan import Plan, Read
 from skyflow.optimizer.assignment import assign
 from skyflow.optimizer.problem import Edge, Move, Option, Problem, Target
 
@@ -22,8 +21,8 @@ class GraphTask:
     num_nodes: int = 1
     hours: Callable[[Offer], float] = lambda offer: 1.0
     """How long it runs there."""
-    input: tuple[str, float] | None = None
-    """The cloud of the bucket that it reads, and GiB."""
+    read: Read | None = None
+    """What it reads from a bucket."""
     output_gib: float = 0.0
     """What each task after it reads."""
 
@@ -80,8 +79,9 @@ def plan_graph(tasks: Sequence[GraphTask], edges: Sequence[tuple[int, int]], tar
     moves = _Moves(places)
     options = [[_option(task, offer, regions) for offer in task.plan.offers] for task in tasks]
     problem = Problem(options, [Edge(u, v, moves.of(tasks[u].output_gib)) for u, v in edges], target)
-    chosen = [task.plan.offers[index] for task, index in zip(tasks, assign(problem), strict=True)]
-    return _told(tasks, edges, chosen)
+    assignment = assign(problem)
+    chosen = [task.plan.offers[index] for task, index in zip(tasks, assignment, strict=True)]
+    return GraphPlan(*_told(tasks, edges, chosen), problem.cost(assignment), problem.makespan(assignment))
 
 
 class _Moves:
@@ -96,15 +96,10 @@ class _Moves:
         if gib not in self._known:
 
             def move(source: int, target: int, gib: float = gib) -> tuple[float, float]:
-                return _move(self._places[source], self._places[target], gib)
+                return egress(self._places[source], self._places[target], gib)
 
             self._known[gib] = move
         return self._known[gib]
-
-
-@cache
-def _move(source: Place, target: Place, gib: float) -> tuple[float, float]:
-    return egress_cost(source, target, gib), egress_seconds(source, target, gib)
 
 
 def _option(task: GraphTask, offer: Offer, regions: dict[tuple[str, str], int]) -> Option:
@@ -115,44 +110,25 @@ def _option(task: GraphTask, offer: Offer, regions: dict[tuple[str, str], int]) 
 
 
 def _read(task: GraphTask, offer: Offer) -> tuple[float, float]:
-    if task.input is None:
+    if (read := task.read) is None:
         return 0.0, 0.0
-    cloud, gib = task.input
-    return _move(Place(cloud), Place(offer.cloud, offer.region), gib)
+    return egress(Place(read.cloud), Place(offer.cloud, offer.region), read.gib)
 
 
-def _told(tasks: Sequence[GraphTask], edges: Sequence[tuple[int, int]], chosen: list[Offer]) -> GraphPlan:
+def _told(
+    tasks: Sequence[GraphTask], edges: Sequence[tuple[int, int]], chosen: list[Offer]
+) -> tuple[list[PlannedTask], list[PlannedEdge]]:
     planned = [
         PlannedTask(task.name, offer, task.num_nodes, task.hours(offer), task.cost(offer))
         for task, offer in zip(tasks, chosen, strict=True)
     ]
-    moved = []
-    ready = [0.0] * len(tasks)
-    for index, (task, offer) in enumerate(zip(tasks, chosen, strict=True)):
-        if task.input is not None:
-            dollars, ready[index] = _read(task, offer)
-            moved.append(PlannedEdge(f"{task.input[0]} bucket", task.name, task.input[1], dollars, ready[index]))
-    between = {}
+    moved = [
+        PlannedEdge(f"{task.read.cloud} bucket", task.name, task.read.gib, *_read(task, offer))
+        for task, offer in zip(tasks, chosen, strict=True)
+        if task.read is not None
+    ]
     for u, v in edges:
         source, target = (Place(chosen[i].cloud, chosen[i].region) for i in (u, v))
-        between[u, v] = _move(source, target, tasks[u].output_gib)
-        moved.append(PlannedEdge(tasks[u].name, tasks[v].name, tasks[u].output_gib, *between[u, v]))
-    cost = sum(task.cost for task in planned) + sum(edge.cost for edge in moved)
-    return GraphPlan(planned, moved, cost, _makespan(planned, ready, between))
-
-
-def _makespan(
-    planned: list[PlannedTask], reads: list[float], between: dict[tuple[int, int], tuple[float, float]]
-) -> float:
-    parents: dict[int, list[int]] = {}
-    for u, v in between:
-        parents.setdefault(v, []).append(u)
-
-    @cache
-    def finish(task: int) -> float:
-        ready = max((finish(u) + between[u, task][1] for u in parents.get(task, [])), default=0.0)
-        return ready + reads[task] + planned[task].hours * 3600
-
-    for task in range(len(planned)):  # in steps, so that a long chain is no deep recursion
-        finish(task)
-    return max(map(finish, range(len(planned))), default=0.0)
+        gib = tasks[u].output_gib
+        moved.append(PlannedEdge(tasks[u].name, tasks[v].name, gib, *egress(source, target, gib)))
+    return planned, moved

@@ -34,8 +34,8 @@ class Prices:
         """What is given back, rounded up."""
         return -(-self.limit * sum(self._paths.values()) >> FRACTION_BITS)
 
-    def change(self, schedule: Schedule, positions: Sequence[int], gap: int) -> bool:
-        """Makes dearer what is late in an assignment, and cheaper what is early. Returns whether anything changed.
+    def change(self, schedule: Schedule, positions: Sequence[int], gap: int) -> None:
+        """Makes dearer what is late in an assignment, and cheaper what is early.
 
         Args:
             schedule: what the positions belong to.
@@ -46,11 +46,9 @@ class Prices:
         late = {path: schedule.length(path, positions) - self.limit for path in self._paths}
         late = {path: seconds for path, seconds in late.items() if seconds > 0 or self._paths[path]}
         if not (squares := sum(seconds * seconds for seconds in late.values())):
-            return False
-        before = dict(self._paths)
+            return
         for path, seconds in late.items():
             self._paths[path] = max(0, self._paths[path] + (gap * seconds << FRACTION_BITS) // squares)
-        return self._paths != before
 
     def apply(self, network: Network, schedule: Schedule) -> Network:
         """The same network with prices."""

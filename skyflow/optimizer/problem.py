@@ -1,4 +1,4 @@
-"""The problem: tasks with options, edges that move data, and what an choice of them costs and lasts.
+"""The problem: tasks with options, edges that move data, and what a choice of them costs and lasts.
 
 Indices only: what an option is, is no business of the optimizer. Dollars and seconds become integers on the way in
 (`nano`, `micro`), so that sums are exact, and equal is equal: two assignments tie if their rounded amounts do.
@@ -6,7 +6,7 @@ Indices only: what an option is, is no business of the optimizer. Dollars and se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Literal
@@ -76,15 +76,16 @@ class Problem:
     def makespan(self, assignment: Sequence[int]) -> float:
         """Seconds from the beginning to the end of the last task."""
         at = [options[index] for options, index in zip(self.tasks, assignment, strict=True)]
-        finish = [0.0] * len(at)
+        after: list[list[Edge]] = [[] for _ in at]
+        for edge in self.edges:
+            after[edge.parent].append(edge)
+        begin, end = [0.0] * len(at), [0.0] * len(at)
         for task in self.order:
-            ready = [
-                finish[edge.parent] + edge.move(at[edge.parent].group, at[task].group)[1]
-                for edge in self.edges
-                if edge.child == task
-            ]
-            finish[task] = max(ready, default=0.0) + at[task].seconds
-        return max(finish, default=0.0)
+            end[task] = begin[task] + at[task].seconds
+            for edge in after[task]:
+                moved = end[task] + edge.move(at[task].group, at[edge.child].group)[1]
+                begin[edge.child] = max(begin[edge.child], moved)
+        return max(end, default=0.0)
 
 
 def nano(dollars: float) -> int:
@@ -95,18 +96,3 @@ def nano(dollars: float) -> int:
 def micro(seconds: float) -> int:
     """In units of 10⁻⁶ seconds."""
     return round(seconds * 1e6)
-
-
-class Moves:
-    """What moves cost and last, in integers; each is asked for once."""
-
-    def __init__(self) -> None:
-        self._known: dict[Hashable, dict[tuple[int, int], tuple[int, int]]] = {}
-
-    def __call__(self, move: Move, source: int, target: int) -> tuple[int, int]:
-        known = self._known.setdefault(move, {})
-        found = known.get((source, target))
-        if found is None:
-            dollars, seconds = move(source, target)
-            found = known[source, target] = nano(dollars), micro(seconds)
-        return found

@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Literal
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Literal
 
+from skyflow.catalog.egress import Place, egress
 from skyflow.catalog.table import Catalog
 from skyflow.models.accelerator import show_accelerators
 from skyflow.models.node import Offer
@@ -19,7 +22,7 @@ NEXT = 3
 SHOWN = 6
 """How many names are listed."""
 
-Key = tuple[float | str | bool, ...]
+Key = tuple[Any, ...]
 Target = Literal["cost", "time"]
 Hours = Callable[[Candidate], float]
 
@@ -33,7 +36,7 @@ def rank(request: PlanRequest, catalogs: Sequence[Catalog], target: Target = "co
     """Ranks all offers that one of the sets of resources accepts, by price, then fit, then name.
 
     Offers that are bound to a host count only for who asks for their cloud by name, or if there are no others: a laptop
-    is free, but not what a task means that leaves the choice open.
+    is free, but not what a task means that leaves the choice open. What a task reads from a bucket is moved to it.
 
     Args:
         request: what is wanted.
@@ -49,9 +52,8 @@ def rank(request: PlanRequest, catalogs: Sequence[Catalog], target: Target = "co
     ranked = _ranked(request, narrowed, target, hours)
     if not ranked:
         return Plan(explanation=_infeasible(request, narrowed, allowed))
-    offers = _page(ranked, request)
-    num_offers = sum(len(candidate.zones) for _, _, candidate in ranked)
-    return Plan(offers=offers, num_offers=num_offers, explanation=_explain(request, narrowed, ranked, target))
+    why = _explain(request, narrowed, ranked, target)
+    return Plan(offers=_page(ranked, request), num_offers=_count(ranked), explanation=why)
 
 
 def best_by_region(
@@ -59,18 +61,25 @@ def best_by_region(
 ) -> Plan:
     """The same, but of each region only the best offer: data moves between regions, so the others cannot matter.
 
-    Of an ordered choice, only the first set of resources that can be had.
+    For the fastest graph that is not enough, since nobody pays for speed that nobody waits for: then it is also each
+    offer that is slower, but cheaper than all that are faster. Of an ordered choice, only the first set of resources
+    that can be had.
     """
     allowed = [catalog for catalog in catalogs if request.clouds is None or catalog.cloud in request.clouds]
     narrowed = [Funnel(wanted, request, allowed).run() for wanted in request.resources]
     ranked = _ranked(request, narrowed, target, hours)
-    best: dict[tuple[str, str], Offer] = {}
+    if not ranked:
+        return Plan(explanation=_infeasible(request, narrowed, allowed))
+    offers: list[Offer] = []
+    least: dict[tuple[str, str], float] = {}
     for key, choice, candidate in ranked:
+        if key[0] != ranked[0][0][0]:
+            break
         place = (candidate.catalog.cloud, candidate.listing.region)
-        if place not in best and key[0] == ranked[0][0][0]:
-            best[place] = candidate.offer(candidate.zones[0], choice)
-    why = _explain(request, narrowed, ranked, target) if ranked else _infeasible(request, narrowed, allowed)
-    return Plan(offers=list(best.values()), num_offers=len(ranked), explanation=why)
+        if place not in least or (target == "time" and key[2] < least[place]):  # there, costs come third
+            least[place] = key[2]
+            offers.append(candidate.offer(min(candidate.zones), choice))
+    return Plan(offers=offers, num_offers=_count(ranked))
 
 
 def _ranked(
@@ -91,38 +100,56 @@ def _ranked(
                     new = candidate._replace(zones=tuple(zone for zone in candidate.zones if zone not in before))
                 before.update(new.zones)
             if new.zones:
-                key = _key(new, choice if request.ordered else 0, target, hours(new))
+                key = _key(new, choice if request.ordered else 0, request, target, hours(new))
                 found.append((key, choice, new))
-    found.sort(key=lambda entry: entry[0])
+    found.sort(key=itemgetter(0))
     return found
 
 
-def _key(candidate: Candidate, choice: int, target: Target = "cost", hours: float = 1.0) -> Key:
+def _count(ranked: list[tuple[Key, int, Candidate]]) -> int:
+    return sum(len(candidate.zones) for _, _, candidate in ranked)
+
+
+def _key(candidate: Candidate, choice: int, request: PlanRequest, target: Target = "cost", hours: float = 1.0) -> Key:
     """Cheapest (or fastest), then smallest, then by name: the order of the failover. Zones come in the end."""
     node = candidate.listing.type
-    cost = candidate.price * hours
+    cost, hours = _amounts(request, candidate.catalog.cloud, candidate.listing.region, candidate.price, hours)
     best = (hours, cost) if target == "time" else (cost, hours)
     names = (candidate.catalog.cloud, candidate.listing.region, node.name, candidate.catalog.host or "")
     size = (node.cpus, node.memory, *names, node.accelerator or "", node.accelerator_count)
-    return (choice, *best, *size, candidate.use_spot)
+    return (choice, *best, *size, candidate.use_spot, min(candidate.zones))
 
 
-def _offer_key(offer: Offer, ordered: bool) -> Key:
-    """The same of an offer that was told before, of a task that takes an hour."""
+def _offer_key(offer: Offer, request: PlanRequest) -> Key:
+    """The same of an offer that was told before, of a task that takes an hour; without the zone."""
     names = (offer.cloud, offer.region, offer.instance_type, offer.host or "")
     accelerator, count = next(iter(offer.accelerators.items()), ("", 0.0))
     size = (offer.cpus, offer.memory, *names, accelerator, count)
-    return (offer.choice if ordered else 0, offer.price, 1.0, *size, offer.use_spot)
+    cost, hours = _amounts(request, offer.cloud, offer.region, offer.price, 1.0)
+    return (offer.choice if request.ordered else 0, cost, hours, *size, offer.use_spot)
+
+
+def _amounts(request: PlanRequest, cloud: str, region: str, price: float, hours: float) -> tuple[float, float]:
+    """US dollars and hours of a task, with those of what it reads."""
+    cost = price * request.num_nodes * hours
+    if (read := request.read) is None:
+        return cost, hours
+    dollars, seconds = egress(Place(read.cloud), Place(cloud, region), read.gib)
+    return cost + dollars, hours + seconds / 3600
 
 
 def _page(ranked: list[tuple[Key, int, Candidate]], request: PlanRequest) -> list[Offer]:
-    """The offers that are told: those after the last one, if there was one, and no more than were asked for."""
-    last = None if request.after is None else (_offer_key(request.after, request.ordered), request.after.zone)
+    """The offers that are told: those after the last one, if there was one, and no more than were asked for.
+
+    The zones of candidates that differ in nothing else are in one order, whichever sets of resources they are from.
+    """
+    last = None if request.after is None else (_offer_key(request.after, request), request.after.zone)
     page: list[Offer] = []
-    for key, choice, candidate in ranked:
+    for key, equals in groupby(ranked, key=lambda entry: entry[0][:-1]):
         if last is not None and key < last[0]:
             continue
-        for zone in sorted(candidate.zones):
+        zones = [(zone, choice, candidate) for _, choice, candidate in equals for zone in candidate.zones]
+        for zone, choice, candidate in sorted(zones, key=itemgetter(0)):
             if len(page) == request.limit:
                 return page
             if last is None or (key, zone) > last:
@@ -138,12 +165,15 @@ def _explain(
 ) -> Explanation:
     _, choice, best = ranked[0]
     superlative = "fastest" if target == "time" else "cheapest"
-    offers = sum(len(candidate.zones) for _, _, candidate in ranked)
+    offers = _count(ranked)
     chosen = f"the {superlative} of {offers:,} feasible offers"
     if request.ordered:
         chosen = f"the {superlative} offer for choice {choice + 1} of {len(narrowed)}, which come in that order"
     if offers == 1:
         chosen = "the only feasible offer"
+    if request.read is not None:
+        dollars, _ = _amounts(request, best.catalog.cloud, best.listing.region, 0.0, 0.0)
+        chosen += f", with ${dollars:.4g} for moving what it reads"
     kinds = {_kind(best)}
     others: list[Offer] = []
     for _, other, candidate in ranked:
@@ -200,6 +230,8 @@ def _instead(request: PlanRequest, index: int, one: Narrowed) -> str:
             return _there_is(zone for candidate in there for zone in candidate.zones)
         case "accelerators" if wanted.accelerators:
             return _other_accelerators(wanted.accelerators, there)
+        case "arch":
+            return _there_is(candidate.listing.type.arch for candidate in there)
         case "cpus" | "memory" | "instance_type":
             names = dict.fromkeys(_size(candidate) for candidate in _nearest(request, index, one))
             return f", nearest: {_list(names, NEXT)}" if names else ""
@@ -213,8 +245,7 @@ def _instead(request: PlanRequest, index: int, one: Narrowed) -> str:
 def _other_accelerators(wanted: dict[str, float], there: list[Candidate]) -> str:
     """The same in other counts; or else what there is."""
     nodes = {candidate.listing.type for candidate in there if candidate.listing.type.accelerator}
-    counts = sorted({(n.accelerator, n.accelerator_count) for n in nodes if n.accelerator in wanted}, key=str)
-    if counts:
+    if counts := sorted({(str(n.accelerator), n.accelerator_count) for n in nodes if n.accelerator in wanted}):
         return f", there is: {_list((f'{name}:{count:g}' for name, count in counts), SHOWN)}"
     if not nodes:
         return ""
@@ -234,7 +265,7 @@ def _nearest(request: PlanRequest, index: int, one: Narrowed) -> list[Candidate]
         lacking = sum(
             abs(float(text.rstrip("+x")) - has) for text, has in amounts if text is not None and "x" not in text
         )
-        return (_unlike(node.accelerator), abs(node.accelerator_count - count), lacking, *_key(candidate, 0))
+        return (_unlike(node.accelerator), abs(node.accelerator_count - count), lacking, *_key(candidate, 0, request))
 
     @cache
     def _unlike(name: str | None) -> int:

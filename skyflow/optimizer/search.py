@@ -145,6 +145,7 @@ class Search:
 
     def _pairs(self) -> dict[tuple[int, int], list[tuple[int, int]]]:
         """The pairs of options that may be in a better assignment, or are in the best one."""
+        self.bounds.complete()  # the prices may have changed since: then the beliefs would not be a lower bound
         beliefs = self.bounds.beliefs()
         gap = self.upper - sum(map(min, beliefs)) + (0 if self.prices is None else self.prices.allowance)
         over = [[cost - lowest for cost in belief] for belief in beliefs for lowest in [min(belief)]]

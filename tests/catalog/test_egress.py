@@ -14,14 +14,13 @@ import skyflow.catalog
 from skyflow.catalog.egress import Place, egress_cost, egress_seconds
 from skyflow.catalog.library import load
 
-AWS, GCP = Place("aws", "us-east-1", "use1-az1"), Place("gcp", "us-central1", "us-central1-a")
+AWS, GCP = Place("aws", "us-east-1"), Place("gcp", "us-central1")
 DATA = json.loads((Path(skyflow.catalog.__file__).with_name("data") / "egress.json").read_text())
 
 places = st.builds(
     Place,
     st.sampled_from(["aws", "gcp", "local", "azure"]),
     st.none() | st.sampled_from([*DATA["aws"]["regions"], *DATA["gcp"]["regions"], "nowhere-1"]),
-    st.none() | st.sampled_from(["a", "b"]),
 )
 
 
@@ -29,9 +28,7 @@ places = st.builds(
     ("source", "target", "gib", "dollars"),
     [
         (AWS, AWS, 1000, 0),
-        (AWS, Place("aws", "us-east-1", "use1-az2"), 100, 1.0),
-        (AWS, Place("aws", "us-east-1"), 100, 0),
-        (AWS, Place("aws", "us-east-2", "use2-az1"), 100, 1.0),
+        (AWS, Place("aws", "us-east-2"), 100, 1.0),
         (AWS, Place("aws", "us-west-2"), 100, 2.0),
         (AWS, Place("aws"), 100, 0),
         (Place("aws"), AWS, 100, 0),
@@ -44,7 +41,6 @@ places = st.builds(
         (GCP, AWS, 100, 12.0),
         (GCP, AWS, 2048, 1024 * 0.12 + 1024 * 0.11),
         (Place("gcp"), AWS, 100, 12.0),
-        (GCP, Place("gcp", "us-central1", "us-central1-b"), 100, 1.0),
         (GCP, Place("gcp", "us-east1"), 100, 2.0),
         (GCP, Place("gcp", "europe-west1"), 100, 5.0),
         (GCP, Place("gcp", "asia-southeast2"), 100, 10.0),
@@ -75,7 +71,7 @@ def test_nothing_costs_nothing(source: Place, target: Place) -> None:
 
 
 def test_time() -> None:
-    assert egress_seconds(AWS, Place("aws", "us-east-1", "use1-az2"), 100) == 0
+    assert egress_seconds(AWS, AWS, 100) == 0
     assert egress_seconds(AWS, Place("aws"), 100) == 0
     assert egress_seconds(AWS, Place("aws", "us-west-2"), 100) == pytest.approx(85.9, abs=0.1)
     assert egress_seconds(AWS, GCP, 100) == pytest.approx(85.9, abs=0.1)

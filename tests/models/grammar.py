@@ -329,7 +329,7 @@ PLAIN_TASKS: dict[str, st.SearchStrategy[Any]] = {
     "num_nodes": st.integers(1, 1000),
     "file_mounts": st.dictionaries(TARGETS, PATHS | URIS | STORAGES, max_size=3),
     "resources": RESOURCES,
-    "blocked_resources": st.lists(mapping(cloud=st.just("aws"), region=WORDS, use_spot=BOOLEANS), max_size=2),
+    "blocked_resources": st.lists(required({"cloud": st.just("aws")}, region=WORDS, use_spot=BOOLEANS), max_size=2),
     "secrets": SECRETS,
     "managed_secrets": MANAGED,
     "config": CONFIGS,

@@ -143,7 +143,7 @@ def test_r10_what_skypilot_writes_for_itself_is_named(field: str) -> None:
 def test_what_the_optimizer_is_asked() -> None:
     assert Resources(infra="local", cpus="2+", memory="1GB", ports=80, use_spot=True).to_request() == {
         "cloud": "local", "region": None, "zone": None, "instance_type": None, "cpus": "2+", "memory": "1",
-        "max_hourly_cost": None, "arch": None, "disk_size": None, "accelerators": {}, "use_spot": True,
+        "max_hourly_cost": None, "arch": None, "accelerators": {}, "use_spot": True,
         "features": ["OPEN_PORTS", "SPOT_INSTANCE"],
     }  # fmt: skip
 

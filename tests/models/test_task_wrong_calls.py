@@ -81,6 +81,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: sky.Task(blocked_resources=[sky.Resources(), "aws"]),
         "blocked_resources must be a list of Resources, found the string 'aws'.",
     ),
+    "a block of everything": (
+        lambda: sky.Task(blocked_resources=[sky.Resources()]),
+        "blocked_resources: an entry without any of infra, instance_type, accelerators, use_spot blocks everything.",
+    ),
     "service": (
         lambda: sky.Task().set_service({"readiness_prob": "/"}),
         "Invalid service YAML: Instead of 'readiness_prob', did you mean 'readiness_probe'?",

@@ -332,6 +332,14 @@ WRONG: list[tuple[str, str]] = [
     ("api_server_access: maybe", "1: api_server_access must be true or false, found the string 'maybe'."),
     ("blocked_resources: {infra: aws}", "1: blocked_resources must be a list of resources, found a mapping."),
     ("blocked_resources:\n  - infra: marz", "2: resources: there is no cloud 'marz'; did you mean 'amazon'?"),
+    (
+        "blocked_resources:\n  - infra: aws\n  - {cpus: 8, arch: arm64}",
+        "3: blocked_resources: cpus, arch cannot be blocked, only infra, instance_type, accelerators, use_spot can.",
+    ),
+    (
+        "blocked_resources:\n  - {}",
+        "2: blocked_resources: an entry without any of infra, instance_type, accelerators, use_spot blocks everything.",
+    ),
     ("workdir: {ref: main}", "1: workdir from git needs a url."),
     ("workdir: {url: 5}", "1: workdir.url must be the address of a git repository, found the value 5."),
     ("workdir: {url: '-x'}", "1: workdir.url must be the address of a git repository, found the string '-x'."),

@@ -72,7 +72,21 @@ def test_the_integer_program_alone_finds_it_too(problem: Problem) -> None:
         patch.setattr(search, "HARD", -1)
         patch.setattr(search, "EASY", -1)
         patch.setattr(search, "PATIENCE", 0)
+        patch.setattr(search, "PATIENCE_WITH_PRICES", 0)
         assert assign(problem) == best(problem)
+
+
+def test_pairs_are_dropped_by_bounds_that_hold_at_the_prices_of_now() -> None:
+    """Prices change after the last round of messages; beliefs of before would rule out what is best."""
+    rows: dict[tuple[int, int], list[list[tuple[float, float]]]] = {
+        (2, 0): [[(0, 0), (2, 2), (2, 2)], [(2, 0), (0, 0), (2, 2)], [(2, 1), (0, 0), (0, 0)]],
+        (2, 1): [[(0, 0), (0, 1), (0, 2)], [(0, 1), (0, 0), (2, 2)], [(2, 2), (0, 2), (0, 0)]],
+        (0, 1): [[(0, 0), (0, 1), (0, 0)], [(2, 1), (0, 0), (0, 0)], [(1, 2), (2, 2), (0, 0)]],
+    }
+    edges = [Edge(u, v, lambda source, target, at=at: at[source][target]) for (u, v), at in rows.items()]  # type: ignore[misc]
+    tasks = [[Option(0, 1, 0), Option(1, 2, 0)], [Option(0, 2, 2), Option(1, 1, 2)], [Option(1, 0, 1), Option(2, 0, 2)]]
+    problem = Problem(tasks, edges, "time")
+    assert assign(problem) == best(problem) == [0, 1, 1]
 
 
 def test_the_integer_program_is_really_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +97,7 @@ def test_the_integer_program_is_really_asked(monkeypatch: pytest.MonkeyPatch) ->
         asked.append(arguments)
         own(self, *arguments)  # type: ignore[arg-type]
 
-    for name in ("HARD", "EASY", "PATIENCE"):
+    for name in ("HARD", "EASY", "PATIENCE", "PATIENCE_WITH_PRICES"):
         monkeypatch.setattr(search, name, -1)
     monkeypatch.setattr(search.Program, "__init__", init)
     costs = [[0.3, 0.2, 0.25], [0.2, 0.3, 0.2], [0.3, 0.25, 0.2], [0.2, 0.2, 0.3]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skyflow.catalog.table import Catalog, InstanceType, Listing
 from skyflow.errors import InvalidTaskError
 from skyflow.models.node import Offer
-from skyflow.models.plan import PlanRequest, ResourcesRequest, RuledOut
+from skyflow.models.plan import PlanRequest, Read, ResourcesRequest, RuledOut
 from skyflow.optimizer.funnel import Candidate
 from skyflow.optimizer.ranking import best_by_region, rank
 
@@ -45,7 +45,6 @@ catalog = st.builds(
     host=st.sampled_from([None, None, "laptop"]),
     zone_names=st.sampled_from([{}, {"a": "east-1a"}]),
     lacks=st.sampled_from([frozenset(), frozenset({"OPEN_PORTS"})]),
-    largest_disk=st.sampled_from([None, 100]),
 )
 catalogs = st.lists(catalog, max_size=2, unique_by=lambda one: one.cloud)
 amount = st.none() | st.builds("{}{}".format, st.sampled_from(AMOUNTS), st.sampled_from(["", "+"]))
@@ -61,14 +60,15 @@ wish = st.builds(
     use_spot=st.booleans(),
     max_hourly_cost=st.sampled_from([None, None, 0.9, 1.8]),
     arch=st.sampled_from([None, None, "arm64", "x86_64"]),
-    disk_size=st.sampled_from([None, None, 50, 500]),
     features=st.sampled_from([[], [], ["OPEN_PORTS"]]),
 )
 blocked = st.builds(
     RuledOut,
     cloud=st.sampled_from([None, "here"]),
     region=st.sampled_from([None, "east"]),
-    zone=st.sampled_from(["a", "b"]),
+    zone=st.sampled_from([None, "a", "b", "east-1a"]),
+    instance_type=st.sampled_from([None, None, "gpu"]),
+    accelerators=st.sampled_from([None, None, {}, {"T4": 1}]),
     use_spot=st.sampled_from([None, True]),
 )
 request = st.builds(
@@ -78,6 +78,7 @@ request = st.builds(
     num_nodes=st.integers(1, 2),
     blocked=st.lists(blocked, max_size=2),
     clouds=st.sampled_from([None, None, ["here"]]),
+    read=st.sampled_from([None, None, Read(cloud="aws", gib=10), Read(cloud="here", gib=10)]),
 )
 
 
@@ -101,7 +102,7 @@ def is_feasible(wanted: ResourcesRequest, offer: Candidate, plan: PlanRequest, o
         return False
     if wanted.cloud is None and there.host is not None and not only_hosts:
         return False
-    if set(wanted.features) & there.lacks or (wanted.disk_size or 0) > (there.largest_disk or math.inf):
+    if set(wanted.features) & there.lacks:
         return False
     if wanted.accelerators:
         count = wanted.accelerators.get(node.accelerator or "")
@@ -122,7 +123,16 @@ def is_feasible(wanted: ResourcesRequest, offer: Candidate, plan: PlanRequest, o
         return False
     if wanted.max_hourly_cost is not None and offer.price * plan.num_nodes > wanted.max_hourly_cost:
         return False
-    return not any(rule.covers(offer.offer(zone)) for rule in plan.blocked)
+    node_accelerators = {node.accelerator: node.accelerator_count} if node.accelerator else {}
+    return not any(
+        rule.cloud in (None, there.cloud)
+        and rule.region in (None, place.region)
+        and rule.zone in (None, zone, there.zone_names.get(zone))
+        and rule.instance_type in (None, node.name)
+        and rule.accelerators in (None, node_accelerators)
+        and rule.use_spot in (None, offer.use_spot)
+        for rule in plan.blocked
+    )
 
 
 def everything(there: list[Catalog]) -> list[Candidate]:
@@ -163,14 +173,43 @@ def test_the_plan_is_what_brute_force_finds(plan: PlanRequest, there: list[Catal
 
 @given(request, catalogs, st.integers(1, 5))
 def test_pages_together_are_the_plan(plan: PlanRequest, there: list[Catalog], limit: int) -> None:
-    whole = rank(plan, there).offers
+    assert in_pages(plan, there, limit) == rank(plan, there).offers
+
+
+def in_pages(plan: PlanRequest, there: list[Catalog], limit: int) -> list[Offer]:
     told: list[Offer] = []
     page = rank(plan.model_copy(update={"limit": limit}), there).offers
     while page:
         assert len(page) <= limit
         told += page
         page = rank(plan.model_copy(update={"limit": limit, "after": told[-1]}), there).offers
-    assert told == whole
+    return told
+
+
+def test_pages_of_zones_that_sets_of_resources_share_between_them() -> None:
+    there = [Catalog("here", [Listing(InstanceType("node", 8, 8), "east", ("a", "b", "c"), 1, None)])]
+    plan = PlanRequest(resources=[ResourcesRequest(zone="b"), ResourcesRequest(region="east")])
+    whole = rank(plan, there).offers
+    assert [(offer.zone, offer.choice) for offer in whole] == [("a", 1), ("b", 0), ("c", 1)]
+    assert in_pages(plan, there, 1) == whole
+    assert best_by_region(plan, there).offers == whole[:1]
+
+
+def test_what_is_read_counts_in_the_order_and_in_its_pages() -> None:
+    """10 GiB cost $1.2 from Google to AWS; $0.5 more an hour and node would cost $1."""
+    node = InstanceType("node", 8, 8)
+    there = [
+        Catalog("aws", [Listing(node, "us-east-1", ("a", "b"), 1, None)]),
+        Catalog("gcp", [Listing(node, "us-central1", ("c", "d"), 1.5, None)]),
+    ]
+    plan = PlanRequest(num_nodes=2, read=Read(cloud="gcp", gib=10))
+    assert [offer.zone for offer in rank(plan, there).offers] == ["c", "d", "a", "b"]
+    assert in_pages(plan, there, 1) == rank(plan, there).offers
+    assert rank(plan, there).explanation.chosen.endswith("of 4 feasible offers, with $0 for moving what it reads")
+    assert [offer.zone for offer in rank(PlanRequest(num_nodes=2), there).offers] == ["a", "b", "c", "d"]
+    plan.num_nodes = 3
+    assert [offer.zone for offer in rank(plan, there).offers] == ["a", "b", "c", "d"]
+    assert "with $1.2 for" in rank(plan, there).explanation.chosen
 
 
 @given(request, catalogs)
@@ -181,7 +220,9 @@ def test_the_best_of_each_region(plan: PlanRequest, there: list[Catalog]) -> Non
     expected: dict[tuple[str, str], Offer] = {}
     for offer in whole:
         expected.setdefault((offer.cloud, offer.region), offer)
-    assert best_by_region(plan, there).offers == list(expected.values())
+    found = best_by_region(plan, there)
+    assert found.offers == list(expected.values())
+    assert found.num_offers == rank(plan, there).num_offers
 
 
 @given(request, catalogs.flatmap(lambda found: st.tuples(st.just(found), st.permutations(found))))
@@ -201,6 +242,19 @@ def test_the_fastest_and_the_cheapest_of_a_task_with_an_estimate() -> None:
     assert [o.instance_type for o in rank(PlanRequest(), there, "cost", hours).offers] == ["fast", "slow"]
     fastest = rank(PlanRequest(), there, "time", hours)
     assert fastest.offers[0].instance_type == "fast" and "fastest" in fastest.explanation.chosen
+
+
+def test_of_each_region_the_fastest_and_what_is_cheaper_the_slower_it_is() -> None:
+    hours = {"fast": 1.0, "dear": 2.0, "middle": 3.0, "slow": 9.0, "late": 10.0}
+    prices = {"fast": 10.0, "dear": 6.0, "middle": 3.0, "slow": 0.5, "late": 0.5}
+    there = [Catalog("here", [Listing(InstanceType(name, 8, 8), "east", ("a",), prices[name], None) for name in hours])]
+
+    def estimate(candidate: Candidate) -> float:
+        return hours[candidate.listing.type.name]
+
+    found = best_by_region(PlanRequest(), there, "time", estimate).offers
+    assert [offer.instance_type for offer in found] == ["fast", "middle", "slow"]
+    assert [offer.instance_type for offer in best_by_region(PlanRequest(), there, "cost", estimate).offers] == ["slow"]
 
 
 def size(name: str, cpus: float, region: str = "east", price: float | None = 1, **node: object) -> Listing:
@@ -235,6 +289,10 @@ def test_what_rules_everything_out_is_said_with_what_there_is_instead() -> None:
     assert explain(cloud="here", use_spot=True) == "nothing has spot nodes (cloud here, enough CPUs by default)"
     assert explain(accelerators={"V100": 3}) == "nothing has V100:3, there is: V100:4"
     assert explain(accelerators={"V10": 4}) == "nothing has V10:4, there is: V100"
+    gpus = [size("gpu", 96, accelerator="A100", accelerator_count=count) for count in (16, 2, 1)]
+    assert explain(Catalog("here", gpus), accelerators={"A100": 3}).endswith("there is: A100:1, A100:2, A100:16")
+    assert explain(accelerators={"V100": 4}, arch="arm64").endswith("arm64 processors (V100:4), there is: x86_64")
+    assert explain(instance_type="small", memory="9x+").startswith("nothing has 9+ GiB a CPU (instance type small)")
     assert explain(cpus="4", region="north").endswith("there is: east")
     assert explain(cpus="4", zone="z").endswith("there is: a")
     assert explain(cpus="4", max_hourly_cost=0.5).endswith("cheapest: $1 (middle (4 CPUs, 16 GiB))")

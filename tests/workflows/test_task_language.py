@@ -47,7 +47,6 @@ async def test_the_plan_is_asked_for_what_the_task_says(world: World, unique: st
         "blocked_resources": [{"infra": "aws/us-east-1", "use_spot": True}],
         "resources": {
             "ports": 80,
-            "disk_size": 100,
             "max_hourly_cost": 3,
             "ordered": [{"accelerators": "V100:2", "use_spot": True}, {"cpus": "4+", "memory": "4x", "arch": "arm64"}],
         },
@@ -59,7 +58,7 @@ async def test_the_plan_is_asked_for_what_the_task_says(world: World, unique: st
     assert (asked.ordered, asked.num_nodes, asked.clouds) == (True, 2, ["fake"])
     first, second = asked.resources
     assert (first.accelerators, first.use_spot, first.max_hourly_cost) == ({"V100": 2}, True, 3)
-    assert (second.cpus, second.memory, second.arch, second.disk_size) == ("4+", "4x", "arm64", 100)
+    assert (second.cpus, second.memory, second.arch) == ("4+", "4x", "arm64")
     assert first.features == ["MULTI_NODE", "OPEN_PORTS", "SPOT_INSTANCE"]
     assert second.features == ["MULTI_NODE", "OPEN_PORTS"]
     (blocked,) = asked.blocked

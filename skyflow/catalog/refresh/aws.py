@@ -24,7 +24,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
 )
 
 from skyflow.catalog.order import natural
-from skyflow.catalog.table import Catalog, InstanceType, Listing
+from skyflow.catalog.table import LACKS, Catalog, InstanceType, Listing
 from skyflow.errors import SkyflowError, UsageError
 from skyflow.models.accelerator import MEMORY, canonical
 
@@ -114,6 +114,7 @@ def _catalog(regions: list[_Region], kept_out: list[str]) -> Catalog:
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         source="AWS's Pricing and EC2 APIs",
         notes=("Spot prices are those of the moment when they were read.", *notes),
+        lacks=LACKS["aws"],
     )
 
 
