@@ -236,6 +236,14 @@ class Client:
         """A launch that was started before, by whomever."""
         return Launch(self, workflow_id, workflow_id.split("/")[1] if workflow_id.count("/") > 1 else "")
 
+    async def launches(self, cluster_name: str) -> list[Launch]:
+        """The launches on a cluster (and execs, and dry runs) that Temporal still remembers, newest first."""
+        prefix = launch_workflow_id(check_cluster_name(cluster_name), "")
+        query = f"WorkflowType = 'LaunchWorkflow' AND WorkflowId STARTS_WITH '{prefix}'"
+        with self._errors():
+            found = [execution async for execution in self._client.list_workflows(query)]
+        return [self.attach(one.id) for one in sorted(found, key=lambda one: one.start_time, reverse=True)]
+
     # Clusters
 
     async def status(self, cluster_names: list[str] | None = None) -> list[dict[str, Any]]:
@@ -293,7 +301,7 @@ class Client:
     async def _check_exists(self, name: str) -> None:
         """Asks the server only, not the cluster itself: that needs no worker, and less time."""
         handle = self._client.get_workflow_handle(cluster_workflow_id(check_cluster_name(name)))
-        with suppress(_AbsentError), self._errors():
+        with suppress(WorkflowAbsentError), self._errors():
             description = await handle.describe()
             if description.status is not None and description.status.name == "RUNNING":
                 return
@@ -314,7 +322,7 @@ class Client:
                     reject_condition=QueryRejectCondition.NOT_OPEN,
                     rpc_timeout=timedelta(seconds=ASK_SECONDS),
                 )
-        except (_AbsentError, WorkflowQueryRejectedError):
+        except (WorkflowAbsentError, WorkflowQueryRejectedError):
             raise ClusterDoesNotExist(f"Cluster {name!r} does not exist. See: skyflow status") from None
 
     # Logs
@@ -411,6 +419,18 @@ class Client:
             except TemporalUnavailableError:
                 await asyncio.sleep(RECONNECT_SECONDS)
 
+    async def workflow_failure(self, workflow_id: str) -> BaseException | None:
+        """What a workflow failed with; None if it runs, or went well."""
+        with self._errors():
+            description = await self._client.get_workflow_handle(workflow_id).describe()
+        if description.status is None or description.status.name in ("RUNNING", "COMPLETED", "CONTINUED_AS_NEW"):
+            return None
+        try:
+            await self.workflow_result(workflow_id)
+        except SkyflowError as error:
+            return error
+        return None
+
     async def workflow_query(self, workflow_id: str, query: str) -> Any:
         """Asks a workflow."""
         handle = self._client.get_workflow_handle(workflow_id)
@@ -443,7 +463,7 @@ class Client:
             yield
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                raise _AbsentError(error.message) from error
+                raise WorkflowAbsentError(error.message) from error
             if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
                 raise TemporalUnavailableError(
                     f"Temporal at {self.endpoint.address} (namespace {self.endpoint.namespace}) does not answer: "
@@ -452,7 +472,7 @@ class Client:
             raise SkyflowError(f"Temporal at {self.endpoint.address} refused: {error.message}") from error
 
 
-class _AbsentError(SkyflowError):
+class WorkflowAbsentError(SkyflowError):
     """There is no such workflow."""
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skyflow.cli import view
-from skyflow.cli.follow import write
+from skyflow.cli.follow import RUNNING_SECONDS, Lines, write
 from skyflow.cli.session import run
+from skyflow.client import WorkflowAbsentError
 from skyflow.ending import leave
-from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, JobDoesNotExist, UsageError
+from skyflow.errors import ClusterDoesNotExist, JobDoesNotExist, TemporalUnavailableError, UsageError
 from skyflow.models import exit_code
 from skyflow.models.log_line import LineMerger
 
 if TYPE_CHECKING:
     from skyflow.client import Client
-    from skyflow.handle import LogChunk
+    from skyflow.handle import Launch, LogChunk
 
 FOLDER = Path("~/sky_logs")
 """Where `--sync-down` puts logs, as SkyPilot does."""
@@ -39,8 +41,13 @@ def logs(cluster: str, job_ids: list[int], *, follow: bool, tail: int, rank: int
             await _print(client, cluster, job, follow, tail, rank)
         except asyncio.CancelledError:
             return exit_code.INTERRUPTED
-        code = exit_code.of_job((await client.job(cluster, job["id"]))["status"])
-        return 0 if code == exit_code.NOT_FINISHED and not follow else code
+        job = await client.job(cluster, job["id"])
+        code = exit_code.of_job(job["status"])
+        if code == exit_code.NOT_FINISHED:
+            return code if follow else 0
+        if code:
+            view.say(f"Job {job['id']} {job['status']}: {job['reason']}")
+        return code
 
     leave(run(body))
 
@@ -59,10 +66,28 @@ async def _print(client: Client, cluster: str, job: dict[str, Any], follow: bool
         async for data in shown(client.logs(cluster, job["id"], follow=False, offsets=offsets)):
             last.feed(data)
         write(last.lines())
-    if follow or not tail:
-        async for data in shown(client.logs(cluster, job["id"], follow=follow, offsets=offsets)):
-            write(data)
+    waiting = asyncio.ensure_future(_say_what_it_waits_for(client, job)) if follow else None
+    try:
+        if follow or not tail:
+            async for data in shown(client.logs(cluster, job["id"], follow=follow, offsets=offsets)):
+                write(data)
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
     write(merger.flush())
+
+
+async def _say_what_it_waits_for(client: Client, job: dict[str, Any]) -> None:
+    """Until its launch has nodes: which places have none, and when they are tried again."""
+    screen = Lines(brief=True)
+    while job["launch"] and job["started_at"] is None and job["ended_at"] is None:
+        with suppress(TemporalUnavailableError):
+            progress = await client.attach(job["launch"]).progress()
+            screen.show(progress, [])
+            if progress["stages"] and progress["stages"][-1]["name"] not in ("OPTIMIZE", "PROVISION"):
+                return
+        await asyncio.sleep(RUNNING_SECONDS)
 
 
 class _LastLines:
@@ -94,6 +119,8 @@ def status(cluster: str, job_ids: list[int]) -> None:
                 codes.append(exit_code.NOT_FOUND)
                 continue
             print(f"Job {job['id']}: {job['status']}")
+            if job["reason"]:
+                view.say(job["reason"])
             codes.append(exit_code.of_job(job["status"]))
         return codes[0]
 
@@ -122,16 +149,34 @@ def _or_latest(job_ids: list[int]) -> Sequence[int | None]:
 
 
 def provision(cluster: str) -> None:
-    """Prints how the nodes of a cluster were found: which places were tried, and what each answered."""
+    """Prints how the nodes of a cluster were looked for: which places were tried, and what each answered.
+
+    Raises:
+        ClusterDoesNotExist: Temporal remembers no such launch.
+    """
 
     async def body(client: Client) -> None:
-        found = await client.status([cluster])
-        if not found:
-            raise ClusterDoesNotExist(f"Cluster {cluster!r} does not exist. See: skyflow status")
-        if not (launch := found[0]["made_by"]):
-            raise ClusterNotUpError(f"Cluster {cluster!r} has no nodes yet. See: skyflow status")
-        print(launch)
-        for line in view.story(await client.attach(launch).progress()):
+        launch, progress = await _search(client, cluster)
+        print(launch.workflow_id)
+        for line in view.story(progress):
             print(line)
+        if error := await client.workflow_failure(launch.workflow_id):
+            view.say(f"skyflow: {error}")
 
     run(body)
+
+
+async def _search(client: Client, cluster: str) -> tuple[Launch, dict[str, Any]]:
+    """The launch that made the nodes, or else the latest that looked for some; and how far it came."""
+    found = await client.status([cluster])
+    maker = found[0]["made_by"] if found else ""
+    for launch in [client.attach(maker)] if maker else await client.launches(cluster):
+        with suppress(WorkflowAbsentError):
+            progress = await launch.progress()
+            # A dry run plans, too, but reserves no cluster.
+            if progress["uid"] and any(stage["name"] == "OPTIMIZE" for stage in progress["stages"]):
+                return launch, progress
+    raise ClusterDoesNotExist(
+        f"Temporal remembers no launch that looked for nodes for cluster {cluster!r}: there was none, or it is longer "
+        f"ago than Temporal keeps. What is left of its jobs: skyflow logs {cluster}"
+    )
