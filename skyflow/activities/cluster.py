@@ -34,7 +34,8 @@ class ClusterActivities(ClusterCalls):
 
     @activity.defn
     async def reserve_cluster(self, call: ReserveCall) -> Reservation:
-        """See ClusterCalls."""
+        """See ClusterCalls. It is what a launch does first, so here a client with another store is refused."""
+        self.context.check_store(call.store)
         if not call.create:
             answer: Reservation = await self._update(call.cluster, "reserve", call.reserve, Reservation)
             return answer

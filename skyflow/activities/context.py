@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from temporalio.client import Client
 
 from skyflow import clouds
-from skyflow.errors import NodeLostError, NodeUnreachableError
+from skyflow.errors import NodeLostError, NodeUnreachableError, UsageError
 from skyflow.models.job import Gang
 from skyflow.models.node import GangRef, Node
 from skyflow.nodes.connection import Connection, Connections
@@ -32,6 +32,18 @@ class Context:
     """Id of this namespace's deployment: part of every name and tag made from here."""
     search_attributes: bool
     """Whether the namespace has skyflow's search attributes."""
+
+    def check_store(self, url: str | None) -> None:
+        """Refuses a client with another store: one of them would look for the other's logs and snapshots in vain.
+
+        Raises:
+            UsageError: it is another one.
+        """
+        if url and url.rstrip("/") != self.settings.store.rstrip("/"):
+            raise UsageError(
+                f"The client's store is {url}, this worker's is {self.settings.store}: set SKYFLOW_STORE to the same "
+                "URL for both. (A background worker keeps what it was started with: skyflow server stop.)"
+            )
 
     async def opener(self, gang: Gang) -> Connect:
         """Opens the way to the nodes of a gang, with its cluster's key."""

@@ -111,6 +111,8 @@ class ReserveCall(ClusterMessage):
     reserve: Reserve
     create: bool = False
     """Start the cluster's workflow if it is not running."""
+    store: str | None = None
+    """URL of the store as the client sees it."""
 
 
 class NodesCall(ClusterMessage):

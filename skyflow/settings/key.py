@@ -87,7 +87,7 @@ def _whole_number(value: Value) -> int:
 
 def _url(value: Value) -> str:
     text = _text(value)
-    if not re.match(r"[a-z0-9]+://.", text):
+    if not re.match(r"(file|s3|gs)://.", text):
         raise ValueError
     return text
 

@@ -169,7 +169,7 @@ class LaunchWorkflow:
         while not self.reservation.granted:
             answer = await call(
                 ClusterCalls.reserve_cluster,
-                ReserveCall(cluster=self.cluster, reserve=reserve, create=launch),
+                ReserveCall(cluster=self.cluster, reserve=reserve, create=launch, store=self.request.store),
                 f"reserve cluster {self.cluster}",
             )
             if not self.reservation.granted:

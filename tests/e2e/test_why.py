@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +63,18 @@ def test_what_temporal_does_not_remember(user: User) -> None:
     done = user.run("logs", "nobody", "--provision")
     assert done.returncode == 3
     assert "Temporal remembers no launch" in done.stderr
+
+
+def test_another_store_than_the_workers_is_refused_before_anything_starts(user: User, tmp_path: Path) -> None:
+    user.ok("launch", "-c", "stores", "true")
+    for command in (["launch", "-c", "otherstore"], ["exec", "stores"]):
+        done = user.run(*command, "echo lost", SKYFLOW_STORE=f"file://{tmp_path}")
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert f"The client's store is file://{tmp_path}, this worker's is file://{user.home}" in done.stderr
+    assert "otherstore" not in user.ok("status")
+    assert user.ok("queue", "stores").count("SUCCEEDED") == 1
+    for flag in ("--dryrun", "-d"):
+        done = user.run("launch", flag, "true", SKYFLOW_STORE="ftp://x")
+        assert done.returncode == 2
+        assert "file:///folder, s3://bucket/folder or gs://bucket/folder" in done.stderr
+    user.ok("down", "stores", "-y")

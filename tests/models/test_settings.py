@@ -354,6 +354,7 @@ USER = "~/.skyflow/config.yaml"
         ("check_seconds: [1]\n", ":1: check_seconds is the list '1'; it has to be a number, 0.1 or more."),
         ("safety_minutes: {a: 1}\n", ":1: safety_minutes is nested; it has to be a whole number, 1 or more."),
         ("store: 5\n", ":1: store is '5'; it has to be a URL: "),
+        ("store: ftp://x\n", ":1: store is 'ftp://x'; it has to be a URL: "),
         ("allowed_clouds: []\n", ":1: allowed_clouds is an empty list; it has to be a list of clouds such as "),
         ("allowed_clouds: [aws, all]\n", ":1: allowed_clouds is the list 'aws, all'; it has to be "),
         ("allowed_clouds: [aws, 3]\n", ":1: allowed_clouds is the list 'aws, 3'; it has to be "),
