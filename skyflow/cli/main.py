@@ -14,27 +14,41 @@ from skyflow.models.exit_code import INTERRUPTED
 
 def main() -> NoReturn:
     """`skyflow …`. Leaves with the documented exit code (docs/exit-codes.md)."""
-    if sys.argv[1:] in (["--version"], ["-V"]):
-        print(f"skyflow {__version__}")
-        leave(0)
-    from skyflow.cli.app import app
-
+    _open_what_is_closed()
     try:
-        ended = app(standalone_mode=False)
-        code = ended if isinstance(ended, int) else 0
+        code = _run()
     except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 1
+        nobody_reads = isinstance(stop.__context__, BrokenPipeError)  # `skyflow logs | head`: click and rich end so
+        code = 0 if nobody_reads else stop.code if isinstance(stop.code, int) else 1
     except KeyboardInterrupt:
         code = INTERRUPTED
     except SkyflowError as error:
         print(f"skyflow: {error}", file=sys.stderr)
         code = error.exit_code
-    except BrokenPipeError:  # the reader of our output is gone: `skyflow logs | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    except OSError as error:  # a full disk, a folder that may not be written
+        what = f"{error.filename}: " if error.filename else ""
+        print(f"skyflow: {what}{error.strerror or error}.", file=sys.stderr)
+        code = 1
     except Exception as error:
         code = _usage(error)
     leave(code)
+
+
+def _run() -> int:
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        print(f"skyflow {__version__}")
+        return 0
+    from skyflow.cli.app import app
+
+    ended = app(standalone_mode=False)
+    return ended if isinstance(ended, int) else 0
+
+
+def _open_what_is_closed() -> None:
+    """Without this, the next file or socket that is opened would be taken for the output: `skyflow status >&-`."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  it stays open
 
 
 def _usage(error: Exception) -> int:
