@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,8 @@ def logs(cluster: str, job_ids: list[int], *, follow: bool, tail: int, rank: int
         if rank is not None and not 0 <= rank < job["num_nodes"]:
             raise UsageError(f"Job {job['id']} has no rank {rank}: it runs on {job['num_nodes']} node(s), from 0 on.")
         try:
-            await _print(client, cluster, job, follow, tail, rank)
+            async with _telling_what_it_waits_for(client, job) if follow else nullcontext():
+                await _print(client, cluster, job, follow, tail, rank)
         except asyncio.CancelledError:
             return exit_code.INTERRUPTED
         job = await client.job(cluster, job["id"])
@@ -66,16 +67,20 @@ async def _print(client: Client, cluster: str, job: dict[str, Any], follow: bool
         async for data in shown(client.logs(cluster, job["id"], follow=False, offsets=offsets)):
             last.feed(data)
         write(last.lines())
-    waiting = asyncio.ensure_future(_say_what_it_waits_for(client, job)) if follow else None
-    try:
-        if follow or not tail:
-            async for data in shown(client.logs(cluster, job["id"], follow=follow, offsets=offsets)):
-                write(data)
-    finally:
-        if waiting is not None:
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
+    if follow or not tail:
+        async for data in shown(client.logs(cluster, job["id"], follow=follow, offsets=offsets)):
+            write(data)
     write(merger.flush())
+
+
+@asynccontextmanager
+async def _telling_what_it_waits_for(client: Client, job: dict[str, Any]) -> AsyncIterator[None]:
+    waiting = asyncio.ensure_future(_say_what_it_waits_for(client, job))
+    try:
+        yield
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
 
 
 async def _say_what_it_waits_for(client: Client, job: dict[str, Any]) -> None:
