@@ -10,7 +10,7 @@ from skyflow.cli.follow import follow, snapshot_bar
 from skyflow.cli.session import run
 from skyflow.cli.task import make_dag, make_task
 from skyflow.ending import leave
-from skyflow.errors import CommandError, SkyflowError, UsageError
+from skyflow.errors import CommandError, ResourcesUnavailableError, SkyflowError, UsageError
 from skyflow.models import exit_code
 from skyflow.models.task import Task
 
@@ -32,8 +32,8 @@ def launch(
         show_dag(dag, options, output)
         return
     task = make_task(words, options)
-    if output == "json":
-        leave(run(lambda client: _print_plan(client, task, cluster), options.config))
+    if flags["dryrun"]:
+        leave(_plan(task, options, cluster, output))
     leave(run(lambda client: _launch(client, task, cluster, start_only, flags), options.config))
 
 
@@ -46,10 +46,7 @@ def execute(words: list[str], options: TaskOptions, cluster: str, start_only: bo
 async def _launch(client: Client, task: Task, cluster: str | None, start_only: bool, flags: dict[str, Any]) -> int:
     with snapshot_bar() as bar:
         handle = await client.launch(task, cluster, on_snapshot=bar, **flags)
-    if flags["dryrun"]:
-        view.say(f"Planning, and making nothing: {handle.workflow_id}")
-    else:
-        view.say(f"Launching on cluster {handle.cluster_name!r}: {handle.workflow_id}")
+    view.say(f"Launching on cluster {handle.cluster_name!r}: {handle.workflow_id}")
     if start_only:
         return _started(handle)
     return await _show(client, handle, task)
@@ -62,16 +59,43 @@ def _started(handle: Launch) -> int:
     return 0
 
 
-async def _print_plan(client: Client, task: Task, cluster: str | None) -> int:
-    handle = await client.launch(task, cluster, dryrun=True)
-    result = await handle.result()
-    view.as_json(result["plan"])
+def _plan(task: Task, options: TaskOptions, cluster: str | None, output: str) -> int:
+    """Shows what the worker would do; if only clouds that are not enabled have it, what they have."""
+
+    async def body(client: Client) -> None:
+        handle = await client.launch(task, cluster, dryrun=True)
+        if output != "json":
+            view.say(f"Planning, and making nothing: {handle.workflow_id}")
+        _show_plan(await handle.result(), task, output)
+
+    try:
+        run(body, options.config)
+    except ResourcesUnavailableError as error:
+        from skyflow.cli.plan import show_elsewhere  # rare
+
+        show_elsewhere(task, options, output, error)
     return 0
+
+
+def _show_plan(result: dict[str, Any], task: Task, output: str = "table") -> None:
+    there, num_nodes = result["offer"], result["num_nodes"]
+    if output == "json":
+        view.as_json([there] if there else result["plan"])
+        return
+    if there:
+        place = f"{there['cloud']}/{there['region']}/{there['zone']}"
+        print(f"It would run on cluster {result['cluster']!r}: {num_nodes} × {there['instance_type']} in {place}.")
+    else:
+        view.plan(result["plan"], task.num_nodes, result.get("num_offers", 0), result.get("explanation") or {})
+    view.say("Dry run: nothing was made.")
 
 
 async def _execute(client: Client, task: Task, cluster: str, start_only: bool, flags: dict[str, Any]) -> int:
     with snapshot_bar() as bar:
         handle = await client.exec(task, cluster, on_snapshot=bar, **flags)
+    if flags["dryrun"]:
+        _show_plan(await handle.result(), task)
+        return 0
     if start_only:
         return _started(handle)
     return await _show(client, handle, task, brief=True)
@@ -88,10 +112,6 @@ async def _show(client: Client, handle: Launch, task: Task, brief: bool = False)
         if isinstance(error, CommandError) and error.job_id is not None:
             await _status(client, cluster)
         raise
-    if result["plan"]:
-        view.plan(result["plan"], task.num_nodes, result.get("num_offers", 0), result.get("explanation") or {})
-        view.say("Dry run: nothing was made.")
-        return 0
     if result["job_id"] is not None:
         _say_job(result)
     if not brief:

@@ -14,6 +14,7 @@ from skyflow.models.job import Gang, JobEnd, JobRecord, JobSpec, RankEnd
 from skyflow.models.node import GangRef, GangRequest, Node
 from skyflow.models.operation import (
     AutostopSetting,
+    Hardware,
     NodesReport,
     Reservation,
     Reserve,
@@ -163,6 +164,11 @@ class ClusterCalls:
     @activity.defn
     async def find_life(self, cluster: str) -> str:
         """The uid of the cluster's present life, if its workflow runs; empty otherwise. Reads only."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def find_hardware(self, cluster: str) -> Hardware:
+        """What the cluster has. Reads only."""
         raise NotImplementedError
 
 

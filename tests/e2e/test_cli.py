@@ -128,6 +128,25 @@ def test_e21_a_dry_run_shows_the_plan_and_makes_nothing(user: User) -> None:
     assert "dry" not in user.ok("status")
 
 
+def test_a_dry_run_says_what_only_other_clouds_have(user: User) -> None:
+    for words in (["launch", "--dryrun", "--gpus", "A100:8", "true"], ["optimize", "--gpus", "A100:8", "true"]):
+        done = user.run(*words)
+        assert done.returncode == 0, done.stderr
+        assert "aws/" in done.stdout
+        assert "Not enabled from here: aws, gcp. See: skyflow check" in done.stderr
+    assert user.run("launch", "--dryrun", "--gpus", "A100:800", "true").returncode == 4
+
+
+def test_a_dry_run_on_a_cluster_that_is_there(user: User) -> None:
+    user.ok("launch", "-c", "there", "true")
+    for words in (["exec", "there"], ["launch", "-c", "there"]):
+        assert re.match(
+            r"It would run on cluster 'there': 1 × local-\S+ in local/local/", user.ok(*words, "--dryrun", "x")
+        )
+    assert user.run("launch", "-c", "there", "--cpus", "8+", "--dryrun", "x").returncode == 4
+    user.ok("down", "there", "-y")
+
+
 def test_detach_cancel_and_logs(user: User) -> None:
     user.ok("launch", "-c", "detached", "-d", "echo begun; sleep 300")
     with user.start("logs", "detached") as following:
@@ -183,6 +202,9 @@ def test_the_python_client(user: User) -> None:
     assert done.stdout == "the sum is 42\njob 1: SUCCEEDED; nodes taken down: True\n", done.stderr
 
 
+SMALLEST = "local-1x2 in local/local/local-a"
+
+
 def test_the_synchronous_api(user: User) -> None:
     program = """
 import skyflow as sky
@@ -213,6 +235,7 @@ except TypeError as error:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "from api",
+        f"It would run on cluster 'api': 1 × {SMALLEST}, $0/h",
         "from api",
         "ClusterDoesNotExist Cluster 'api' does not exist. See: skyflow status",
         "Expected a sky.Task or sky.Dag but received a string.",
