@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skyflow.ending import settle_at_exit
-from skyflow.endpoint import Endpoint, is_loopback, resolve
+from skyflow.endpoint import Endpoint, is_loopback, plain_reason, resolve
 from skyflow.errors import (
     ClusterDoesNotExist,
     InvalidTaskError,
@@ -101,9 +101,9 @@ class Client:
         config = endpoint.connect_config()
         try:
             client = await temporalio.client.Client.connect(**config)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise TemporalUnavailableError(
-                f"The Temporal server at {config['target_host']} does not answer ({error}). "
+                f"The Temporal server at {config['target_host']} does not answer ({plain_reason(error)}). "
                 "Check TEMPORAL_ADDRESS, or unset it to use the embedded server."
             ) from error
         yield cls(client, endpoint, settings)

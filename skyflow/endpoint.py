@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -286,6 +287,16 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def plain_reason(error: Exception) -> str:
+    """Why a connection failed, out of what Temporal's core prints of its insides."""
+    text = str(error)
+    if told := re.findall(r'(?:message|error): "(.+?)"', text):
+        return str(told[-1])
+    if tls := re.search(r"kind: InvalidData, error: (\w.*?) }", text):
+        return f"TLS failed: {tls[1]}"
+    return text
 
 
 def _profile_file(env: Mapping[str, str]) -> Path | None:

@@ -186,6 +186,8 @@ def logs(
     """The output of a job, also after its cluster is gone."""
     from skyflow.cli import logs
 
+    modes = {"--provision": provision, "--status": status, "--sync-down": sync_down}
+    logs.check_flags(modes, tail=tail, rank=rank, job_ids=job_ids or [])
     if provision:
         logs.provision(cluster)
     elif status:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool) -> None:
     """Prints the clusters, or the address of the head of one."""
 
+    if ip and output == "json":
+        raise UsageError("--ip prints an address; it goes without -o json, which has it as head_ip.")
+
     async def body(client: Client) -> None:
         found = await chosen(client, patterns)
         if ip:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skyflow.cli import view
-from skyflow.cli.follow import RUNNING_SECONDS, Lines, write
+from skyflow.cli.follow import RUNNING_SECONDS, Lines, Output
 from skyflow.cli.session import run
 from skyflow.client import WorkflowAbsentError
 from skyflow.ending import leave
@@ -26,6 +26,27 @@ FOLDER = Path("~/sky_logs")
 """Where `--sync-down` puts logs, as SkyPilot does."""
 
 
+def check_flags(modes: dict[str, bool], *, tail: int, rank: int | None, job_ids: list[int]) -> None:
+    """Refuses flags that would be ignored.
+
+    Args:
+        modes: what is asked for instead of output, by flag.
+        tail: of `--tail`.
+        rank: of `--worker`.
+        job_ids: the jobs.
+
+    Raises:
+        UsageError: two flags contradict each other.
+    """
+    given = [flag for flag, is_given in modes.items() if is_given]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} are two things: give one of them.")
+    if given and (tail or rank is not None):
+        raise UsageError(f"{given[0]} goes without {'--tail' if tail else '--worker'}, which is about output.")
+    if modes["--provision"] and job_ids:
+        raise UsageError("--provision is about a cluster; it goes without jobs.")
+
+
 def logs(cluster: str, job_ids: list[int], *, follow: bool, tail: int, rank: int | None) -> None:
     """Prints the output of a job. Leaves with the job's exit code, 101 if it has not ended."""
     if len(job_ids) > 1:
@@ -34,12 +55,13 @@ def logs(cluster: str, job_ids: list[int], *, follow: bool, tail: int, rank: int
         raise UsageError("--tail is a number of lines; 0 is all of them.")
 
     async def body(client: Client) -> int:
+        output = Output()
         job = await client.job(cluster, job_ids[0] if job_ids else None)
         if rank is not None and not 0 <= rank < job["num_nodes"]:
             raise UsageError(f"Job {job['id']} has no rank {rank}: it runs on {job['num_nodes']} node(s), from 0 on.")
         try:
             async with _telling_what_it_waits_for(client, job) if follow else nullcontext():
-                await _print(client, cluster, job, follow, tail, rank)
+                await _print(client, cluster, job, follow, tail, rank, output)
         except asyncio.CancelledError:
             return exit_code.INTERRUPTED
         job = await client.job(cluster, job["id"])
@@ -47,13 +69,16 @@ def logs(cluster: str, job_ids: list[int], *, follow: bool, tail: int, rank: int
         if code == exit_code.NOT_FINISHED:
             return code if follow else 0
         if code:
+            output.close()
             view.say(f"Job {job['id']} {job['status']}: {job['reason']}")
         return code
 
     leave(run(body))
 
 
-async def _print(client: Client, cluster: str, job: dict[str, Any], follow: bool, tail: int, rank: int | None) -> None:
+async def _print(
+    client: Client, cluster: str, job: dict[str, Any], follow: bool, tail: int, rank: int | None, output: Output
+) -> None:
     merger = LineMerger(1 if rank is not None else job["num_nodes"])
 
     async def shown(chunks: AsyncIterator[LogChunk]) -> AsyncIterator[bytes]:
@@ -66,11 +91,11 @@ async def _print(client: Client, cluster: str, job: dict[str, Any], follow: bool
         last = _LastLines(tail)
         async for data in shown(client.logs(cluster, job["id"], follow=False, offsets=offsets)):
             last.feed(data)
-        write(last.lines())
+        output.write(last.lines())
     if follow or not tail:
         async for data in shown(client.logs(cluster, job["id"], follow=follow, offsets=offsets)):
-            write(data)
-    write(merger.flush())
+            output.write(data)
+    output.write(merger.flush())
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from skyflow import __version__
 from skyflow.ending import leave
@@ -66,8 +66,17 @@ def _usage(error: Exception) -> int:
         return 2
     context = getattr(error, "ctx", None) if isinstance(error, usage_error) else None
     where = context.command_path if context else "skyflow"
-    print(f"{where}: {error.format_message()} See: {where} --help", file=sys.stderr)  # type: ignore[attr-defined]
+    print(f"{where}: {_sentence(error)} See: {where} --help", file=sys.stderr)
     return 2
+
+
+def _sentence(error: Any) -> str:
+    """What the parser says, with the value that it is about."""
+    message = str(error.format_message()).replace("Value error, ", "")
+    if validation := getattr(error.__cause__, "errors", None):  # pydantic's, which keeps the value to itself
+        value = repr(validation()[0]["input"])
+        message += "" if value in message else f" (it is {value})"
+    return message if message.endswith((".", "?")) else f"{message}."
 
 
 if __name__ == "__main__":

@@ -74,8 +74,10 @@ async def _apply(names: list[str]) -> None:
     except RPCError as error:
         if error.status is not RPCStatusCode.ALREADY_EXISTS:
             raise SkyflowError(f"Temporal at {where.address} refused: {error.message}") from error
-    except RuntimeError as error:
-        raise TemporalUnavailableError(f"Temporal at {where.address} does not answer ({error}).") from error
+    except (RuntimeError, ValueError) as error:
+        raise TemporalUnavailableError(
+            f"Temporal at {where.address} does not answer ({endpoint.plain_reason(error)})."
+        ) from error
 
 
 def run_worker() -> None:

@@ -255,6 +255,8 @@ WRONG = {
     "an absent env": (["launch", "--env", "NOT_SET_ANYWHERE", "true"], 2, "NOT_SET_ANYWHERE"),
     "a bad flag": (["launch", "--nonsense", "true"], 2, "--nonsense"),
     "a bad number": (["launch", "--num-nodes", "0", "true"], 2, "num_nodes"),
+    "a flag that wants a number": (["launch", "--num-nodes", "x", "true"], 2, "(it is 'x'). See: "),
+    "a flag that wants one of several": (["launch", "-o", "x", "true"], 2, "'x' is not one of 'table', 'json'. See: "),
     "an unknown cloud": (["launch", "--infra", "moon", "true"], 2, "moon"),
     "no offer that fits": (["launch", "-c", "big", "--cpus", "100000", "true"], 4, "No offer fits"),
 }
@@ -285,7 +287,7 @@ def test_a_temporal_that_does_not_answer(newcomer: User) -> None:
     done = newcomer.run("status", TEMPORAL_ADDRESS="127.0.0.1:1")
     assert done.returncode == 5
     assert len(done.stderr.splitlines()) == 1
-    assert "127.0.0.1:1" in done.stderr
+    assert "The Temporal server at 127.0.0.1:1 does not answer (Connection refused)." in done.stderr
 
 
 def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
