@@ -22,6 +22,7 @@ from skyflow.errors import (
     NotSupportedError,
     SkyflowError,
     TemporalUnavailableError,
+    UsageError,
     rebuild,
 )
 from skyflow.handle import Launch, LogChunk
@@ -139,12 +140,14 @@ class Client:
             on_snapshot: is told how far the client has read its files.
 
         Raises:
-            InvalidTaskError, InvalidClusterNameError, NotSupportedError: the request is wrong.
+            InvalidTaskError, InvalidClusterNameError, NotSupportedError, UsageError: the request is wrong.
             StoreError: the snapshots cannot be written.
         """
         name = check_cluster_name(cluster_name) if cluster_name else _made_up_name()
         if idle_minutes_to_autostop is not None and idle_minutes_to_autostop >= 0 and not down:
             raise NotSupportedError("Stopping idle nodes is not supported yet; add down (`--down`) to delete them.")
+        if idle_minutes_to_autostop is not None and idle_minutes_to_autostop < 0 and down:
+            raise UsageError("A negative idle time keeps the nodes, and down (`--down`) does not: give one of them.")
         request: dict[str, Any] = {
             "dryrun": dryrun,
             "down": down,
