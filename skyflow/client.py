@@ -143,7 +143,7 @@ class Client:
             InvalidTaskError, InvalidClusterNameError, NotSupportedError, UsageError: the request is wrong.
             StoreError: the snapshots cannot be written.
         """
-        name = check_cluster_name(cluster_name) if cluster_name else _made_up_name()
+        name = check_cluster_name(cluster_name) if cluster_name is not None else _made_up_name()
         if idle_minutes_to_autostop is not None and idle_minutes_to_autostop >= 0 and not down:
             raise NotSupportedError("Stopping idle nodes is not supported yet; add down (`--down`) to delete them.")
         if idle_minutes_to_autostop is not None and idle_minutes_to_autostop < 0 and down:

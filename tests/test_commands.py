@@ -140,6 +140,33 @@ def test_a_git_workdir_by_flags(tmp_path: Path) -> None:
             make("make", **options)
 
 
+def test_what_looks_like_a_task_but_is_a_command_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("README.md").write_text("# Hello")
+    for word in ("README.md", "missing.md", "folder", "./train.sh", "a/b"):
+        assert make(word).run == word
+        assert capsys.readouterr().err == f"skyflow: {word} is no task YAML; it is run as a command on the nodes.\n"
+    for words in (["hostname"], ["./train.sh", "x"], ["ls folder/"]):
+        assert make(*words).run == " ".join(words)
+        assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-"], "A task is not read from standard input"),
+        (["task.yaml", "extra", "words"], "task.yaml is a task YAML, which takes no more words: extra words"),
+    ],
+)
+def test_words_that_are_neither_task_nor_command(words: list[str], message: str) -> None:
+    for read in (make_task, make_dag):
+        with pytest.raises(UsageError, match=message):
+            read(words, TaskOptions())
+
+
 def test_several_tasks_are_planned_but_not_launched(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     path.write_text("name: all\n---\nname: a\nrun: x\n---\nname: b\nrun: y\n")

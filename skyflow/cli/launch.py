@@ -26,14 +26,15 @@ def launch(
     """Starts a launch and shows it until it ends. Leaves with the job's exit code."""
     if output == "json" and not flags["dryrun"]:
         raise UsageError("-o json prints a plan: use it with --dryrun. Listings: skyflow status -o json")
-    if flags["dryrun"] and (dag := make_dag(words, options)) and len(dag) > 1:
+    if flags["dryrun"]:
+        dag = make_dag(words, options)
+        if len(dag) == 1:
+            leave(_plan(dag.tasks[0], options, cluster, output))
         from skyflow.cli.plan import show_dag  # rare
 
         show_dag(dag, options, output)
         return
     task = make_task(words, options)
-    if flags["dryrun"]:
-        leave(_plan(task, options, cluster, output))
     leave(run(lambda client: _launch(client, task, cluster, start_only, flags), options.config))
 
 

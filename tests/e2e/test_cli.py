@@ -250,6 +250,7 @@ WRONG = {
     "status of an unknown cluster": (["status", "nobody"], 3, "does not exist"),
     "cancel of nothing": (["cancel", "nobody"], 2, "Say which jobs"),
     "a bad cluster name": (["launch", "-c", "9lives", "true"], 2, "must start with a letter"),
+    "no cluster name": (["launch", "-c", "", "true"], 2, "Cluster name '' is invalid"),
     "a missing file": (["launch", "missing.yaml"], 2, "missing.yaml"),
     "a missing workdir": (["launch", "--workdir", "/nonexistent", "true"], 2, "/nonexistent"),
     "an absent env": (["launch", "--env", "NOT_SET_ANYWHERE", "true"], 2, "NOT_SET_ANYWHERE"),
