@@ -31,7 +31,7 @@ def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool) -> 
         else:
             view.say("No clusters. Make one: skyflow launch -c dev 'echo hello'")
 
-    run(body)
+    run(body, cleaning=True)
 
 
 async def chosen(client: Client, patterns: list[str] | None) -> list[dict[str, Any]]:
@@ -120,4 +120,4 @@ def down(names: list[str], yes: bool) -> None:
         if failed:
             raise failed[0]
 
-    run(body)
+    run(body, cleaning=True)

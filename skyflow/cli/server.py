@@ -19,14 +19,14 @@ def start() -> None:
 
 
 def stop() -> None:
-    """Stops the embedded server."""
-    ran = endpoint.stop(Settings.load())
+    """Stops the embedded server. As with `status` and `logs`, no file of settings that is wrong is in the way."""
+    ran = endpoint.stop(Settings.from_env())
     print("Stopped. Nodes and their jobs go on; workflows go on with the next start." if ran else "It does not run.")
 
 
 def status() -> None:
     """Says whether the embedded server runs. Fails if it does not."""
-    record = endpoint.status(Settings.load())
+    record = endpoint.status(Settings.from_env())
     if record is None:
         raise EmbeddedServerError("The background server does not run. Start it: skyflow server start")
     if record.error:
@@ -38,7 +38,7 @@ def status() -> None:
 def logs() -> None:
     """Prints the end of each of its logs."""
     for part in ("supervisor", "server", "worker"):
-        path = endpoint.log_path(Settings.load(), part)
+        path = endpoint.log_path(Settings.from_env(), part)
         print(f"==> {path} <==")
         if path.exists():
             print("\n".join(path.read_text(errors="replace").splitlines()[-50:]))

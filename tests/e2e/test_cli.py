@@ -285,6 +285,19 @@ def test_wrong_yaml_names_the_line(user: User, tmp_path: Path) -> None:
     assert "num_nodes" in done.stderr
 
 
+def test_a_wrong_file_of_settings_is_not_in_the_way_of_cleaning_up(newcomer: User) -> None:
+    newcomer.ok("launch", "-c", "old", "true")
+    (newcomer.home / ".skyflow/config.yaml").write_text("nonsense: 1\n")
+    assert newcomer.run("queue", "old").returncode == 2
+    done = newcomer.run("down", "old", "-y")
+    assert done.returncode == 0
+    assert "config.yaml:1: There is no setting 'nonsense'" in done.stderr
+    assert "No clusters" in newcomer.run("status").stderr
+    newcomer.ok("server", "status")
+    newcomer.ok("server", "stop")
+    assert newcomer.run("status").returncode == 2
+
+
 def test_a_temporal_that_does_not_answer(newcomer: User) -> None:
     done = newcomer.run("status", TEMPORAL_ADDRESS="127.0.0.1:1")
     assert done.returncode == 5
