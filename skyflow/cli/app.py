@@ -241,11 +241,11 @@ def server_stop() -> None:
 
 
 @server.command("status")
-def server_status() -> None:
+def server_status(output: Output = "table") -> None:
     """Whether it runs, and where."""
     from skyflow.cli.server import status
 
-    status()
+    status(output)
 
 
 @server.command("logs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from dataclasses import asdict
 
 from skyflow import endpoint
 from skyflow.cli import view
@@ -24,13 +25,16 @@ def stop() -> None:
     print("Stopped. Nodes and their jobs go on; workflows go on with the next start." if ran else "It does not run.")
 
 
-def status() -> None:
-    """Says whether the embedded server runs. Fails if it does not."""
+def status(output: str) -> None:
+    """Says whether the embedded server runs, and where. Fails if it does not."""
     record = endpoint.status(Settings.from_env())
     if record is None:
         raise EmbeddedServerError("The background server does not run. Start it: skyflow server start")
     if record.error:
         raise EmbeddedServerError(record.error)
+    if output == "json":
+        view.as_json(asdict(record))
+        return
     since = view.span(time.time() - record.started)
     print(f"{record.state}: Temporal at {record.address}, Web UI {record.ui}, version {record.version}, up {since}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -293,7 +294,7 @@ def test_a_wrong_file_of_settings_is_not_in_the_way_of_cleaning_up(newcomer: Use
     assert done.returncode == 0
     assert "config.yaml:1: There is no setting 'nonsense'" in done.stderr
     assert "No clusters" in newcomer.run("status").stderr
-    newcomer.ok("server", "status")
+    assert json.loads(newcomer.ok("server", "status", "-o", "json")) == newcomer.record()
     newcomer.ok("server", "stop")
     assert newcomer.run("status").returncode == 2
 
