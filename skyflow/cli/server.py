@@ -20,8 +20,15 @@ def start() -> None:
 
 
 def stop() -> None:
-    """Stops the embedded server. As with `status` and `logs`, no file of settings that is wrong is in the way."""
-    ran = endpoint.stop(Settings.from_env())
+    """Stops the embedded server, and the host of local nodes if there are none.
+
+    As for `status` and `logs`, the environment is enough: no file of settings that is wrong is in the way.
+    """
+    from skyflow.clouds.local.host_client import dismiss
+
+    settings = Settings.from_env()
+    ran = endpoint.stop(settings)
+    dismiss(settings)
     print("Stopped. Nodes and their jobs go on; workflows go on with the next start." if ran else "It does not run.")
 
 

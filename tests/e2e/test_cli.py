@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -296,6 +297,10 @@ def test_a_wrong_file_of_settings_is_not_in_the_way_of_cleaning_up(newcomer: Use
     assert "No clusters" in newcomer.run("status").stderr
     assert json.loads(newcomer.ok("server", "status", "-o", "json")) == newcomer.record()
     newcomer.ok("server", "stop")
+    deadline = time.monotonic() + 10
+    while newcomer.processes():  # the host of local nodes ends, too: there are none
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert newcomer.run("status").returncode == 2
 
 

@@ -227,6 +227,13 @@ def test_a_list_of_clouds_that_cannot_be_read_is_not_passed_over(machine: Machin
     assert machine.error().startswith("~/.sky/config.yaml:2: invalid YAML")
 
 
+@pytest.mark.parametrize("home", ["relative", "~/sky", "./x"])
+def test_a_home_is_the_same_from_everywhere(home: str) -> None:
+    for load in (Settings.load, Settings.from_env):
+        with pytest.raises(UsageError, match=r"SKYFLOW_HOME is .* absolute path"):
+            load({"SKYFLOW_HOME": home, "HOME": "/nowhere"})
+
+
 def test_skypilots_file_may_name_clouds_that_are_newer(machine: Machine) -> None:
     machine.write("skypilot", "allowed_clouds: [aws, newest]\n")
     assert machine.load().allowed_clouds == ("aws", "local")
