@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skyflow import clouds
 from skyflow.catalog.gpu import COMMON, Accelerator, Node, accelerators, nodes
 from skyflow.catalog.library import CLOUDS, load, own_file
 from skyflow.catalog.table import Attachment, Catalog, Listing
@@ -163,6 +162,8 @@ def _devices(one: Node) -> str:
 
 def _here(cloud: str, settings: Settings) -> Catalog:
     """The catalog of a cloud; of one that this version can use, with what it has here, set up at will."""
+    from skyflow import clouds  # here, because a list of GPUs needs only the catalogs
+
     catalog = load(cloud, settings.home / "catalog")
     if cloud not in clouds.names():
         return catalog
