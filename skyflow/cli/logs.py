@@ -70,7 +70,7 @@ def logs(cluster: str, job_ids: list[int], *, follow: bool, tail: int, rank: int
             return code if follow else 0
         if code:
             output.close()
-            view.say(f"Job {job['id']} {job['status']}: {job['reason']}")
+            view.say(f"Job {job['id']} {job['status']}: {job['reason'] or 'it left no reason'}")
         return code
 
     leave(run(body))

@@ -26,7 +26,7 @@ with workflow.unsafe.imports_passed_through():
         WatchReport,
         WatchRequest,
     )
-    from skyflow.models.cluster import ClusterState, ClusterStatus
+    from skyflow.models.cluster import ClusterState
     from skyflow.models.job import LOST, STOPPED_WITH_GANG, JobEnd, JobRecord, JobRequest, JobStatus, RankEnd, run_unit
     from skyflow.models.name import autostop_workflow_id, down_workflow_id, job_workflow_id
     from skyflow.models.node import GangRef
@@ -447,7 +447,7 @@ class ClusterWorkflow:
     def hardware(self) -> Hardware:
         """What there is, for a dry run."""
         state = self.state
-        is_up = state.status is ClusterStatus.UP and not state.going_down()
+        is_up = state.status.value == "UP"
         return Hardware(uid=state.uid, num_nodes=len(state.nodes), is_up=is_up, offer=state.offer)
 
     @workflow.query
