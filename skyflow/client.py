@@ -401,8 +401,9 @@ class Client:
     def store(self) -> Store:
         """Where snapshots and logs are."""
         if self._store is None:
-            from skyflow.store.store import check_reachable, open_store
+            from skyflow.store.store import check_reachable, check_same, open_store
 
+            check_same(self.settings.store, self.endpoint.store or self.settings.store)
             check_reachable(self.settings.store, is_loopback(self.endpoint.address))
             self._store = open_store(self.settings.store)
         return self._store

@@ -63,6 +63,10 @@ class Endpoint(Protocol):
     def ui(self) -> str | None:
         """URL of the Web UI, if known."""
 
+    @property
+    def store(self) -> str:
+        """URL of the workers' store; empty if that is not known here."""
+
     def connect_config(self) -> dict[str, Any]:
         """What `temporalio.client.Client.connect` wants, as keyword arguments.
 
@@ -86,6 +90,7 @@ class ConfiguredEndpoint:
 
     embedded = False
     ui = None
+    store = ""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         """Use `resolve`."""
@@ -152,6 +157,11 @@ class EmbeddedEndpoint:
     def ui(self) -> str | None:
         """URL of the Web UI, as last recorded."""
         return self._folder.read().ui or None
+
+    @property
+    def store(self) -> str:
+        """See Endpoint."""
+        return self._folder.read().store
 
     def connect_config(self) -> dict[str, Any]:
         """See Endpoint."""

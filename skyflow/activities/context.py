@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from temporalio.client import Client
 
 from skyflow import clouds
-from skyflow.errors import NodeLostError, NodeUnreachableError, UsageError
+from skyflow.errors import NodeLostError, NodeUnreachableError
 from skyflow.models.job import Gang
 from skyflow.models.node import GangRef, Node
 from skyflow.nodes.connection import Connection, Connections
 from skyflow.settings import Settings
 from skyflow.store.key import client_key
-from skyflow.store.store import Store
+from skyflow.store.store import Store, check_same
 
 Connect = Callable[[Node], AbstractAsyncContextManager[Connection]]
 
@@ -34,16 +34,9 @@ class Context:
     """Whether the namespace has skyflow's search attributes."""
 
     def check_store(self, url: str | None) -> None:
-        """Refuses a client with another store: one of them would look for the other's logs and snapshots in vain.
-
-        Raises:
-            UsageError: it is another one.
-        """
-        if url and url.rstrip("/") != self.settings.store.rstrip("/"):
-            raise UsageError(
-                f"The client's store is {url}, this worker's is {self.settings.store}: set SKYFLOW_STORE to the same "
-                "URL for both. (A background worker keeps what it was started with: skyflow server stop.)"
-            )
+        """Raises UsageError if a client says that its store is another one."""
+        if url:
+            check_same(url, self.settings.store)
 
     async def opener(self, gang: Gang) -> Connect:
         """Opens the way to the nodes of a gang, with its cluster's key."""

@@ -320,9 +320,9 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_store_that_cannot_be_written(user: User, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written(newcomer: User, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = user.run("launch", "--workdir", str(tmp_path), "true", SKYFLOW_STORE=f"file://{tmp_path}/file/store")
+    done = newcomer.run("launch", "--workdir", str(tmp_path), "true", SKYFLOW_STORE=f"file://{tmp_path}/file/store")
     assert done.returncode == 6
     assert "Traceback" not in done.stderr
 

@@ -70,7 +70,11 @@ def test_another_store_than_the_workers_is_refused_before_anything_starts(user: 
     for command in (["launch", "-c", "otherstore"], ["exec", "stores"]):
         done = user.run(*command, "echo lost", SKYFLOW_STORE=f"file://{tmp_path}")
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
-        assert f"The client's store is file://{tmp_path}, this worker's is file://{user.home}" in done.stderr
+        assert f"The client's store is file://{tmp_path}, the worker's is file://{user.home}" in done.stderr
+    for command in (["logs", "stores"], ["exec", "stores", "--workdir", ".", "true"]):
+        done = user.run(*command, SKYFLOW_STORE=f"file://{tmp_path}/never")
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert not (tmp_path / "never").exists()
     assert "otherstore" not in user.ok("status")
     assert user.ok("queue", "stores").count("SUCCEEDED") == 1
     for flag in ("--dryrun", "-d"):
