@@ -26,6 +26,9 @@ from skyflow.settings import Settings
 
 T = TypeVar("T")
 
+PLAN_LINES = 20
+"""Of a dry run's plan, as the command line shows on a terminal."""
+
 
 @dataclass(frozen=True)
 class ClusterHandle:
@@ -86,7 +89,7 @@ def launch(
             idle_minutes_to_autostop=idle,
             optimize_target=optimize_target,
         )
-        return await _finish(started, one, stream_logs)
+        return await _finish(started, one, stream_logs, dryrun)
 
     return _run(body)
 
@@ -151,7 +154,7 @@ def exec(
 
     async def body(client: Client) -> tuple[int | None, ClusterHandle | None]:
         handle = await client.exec(one, cluster_name, dryrun=dryrun, down=down, detach_run=detach_run)
-        return await _finish(handle, one, stream_logs)
+        return await _finish(handle, one, stream_logs, dryrun)
 
     return _run(body)
 
@@ -314,17 +317,36 @@ def stream_and_get(request: T) -> T:
     return request
 
 
-async def _finish(handle: Launch, task: Task, stream_logs: bool) -> tuple[int | None, ClusterHandle | None]:
+async def _finish(
+    handle: Launch, task: Task, stream_logs: bool, dryrun: bool
+) -> tuple[int | None, ClusterHandle | None]:
     if stream_logs:
         merger = LineMerger(task.num_nodes)
         async for chunk in handle.logs():
             _write(merger.feed(chunk.unit, chunk.rank, chunk.data))
         _write(merger.flush())
     result = await handle.result()
-    if result["plan"]:
+    if dryrun:
+        if stream_logs:
+            print(_describe_plan(result, task))
         return None, None
     cluster = ClusterHandle(result["cluster"], result["uid"], result["num_nodes"], result["offer"])
     return result["job_id"], cluster
+
+
+def _describe_plan(result: dict[str, Any], task: Task) -> str:
+    """What a dry run found, a line a place."""
+    if there := result["offer"]:
+        return f"It would run on cluster {result['cluster']!r}: {_describe_offer(there, result['num_nodes'])}"
+    shown = [_describe_offer(offer, task.num_nodes) for offer in result["plan"][:PLAN_LINES]]
+    more = result["num_offers"] - len(shown)
+    return "\n".join([*shown, *([f"… and {more:,} more."] if more > 0 else [])])
+
+
+def _describe_offer(offer: dict[str, Any], num_nodes: int) -> str:
+    place = f"{offer['cloud']}/{offer['region']}/{offer['zone']}"
+    price = f"${offer['price'] * num_nodes:.4g}/h"
+    return f"{num_nodes} × {offer['instance_type']} in {place}{' (spot)' if offer['use_spot'] else ''}, {price}"
 
 
 def _one_task(entrypoint: object) -> Task:

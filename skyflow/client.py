@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from skyflow.ending import settle_at_exit
-from skyflow.endpoint import Endpoint, is_loopback, resolve
+from skyflow.endpoint import Endpoint, is_loopback, plain_reason, resolve
 from skyflow.errors import (
     ClusterDoesNotExist,
     InvalidTaskError,
@@ -103,9 +103,9 @@ class Client:
         config = endpoint.connect_config()
         try:
             client = await temporalio.client.Client.connect(**config)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise TemporalUnavailableError(
-                f"The Temporal server at {config['target_host']} does not answer ({error}). "
+                f"The Temporal server at {config['target_host']} does not answer ({plain_reason(error)}). "
                 "Check TEMPORAL_ADDRESS, or unset it to use the embedded server."
             ) from error
         yield cls(client, endpoint, settings)
@@ -141,7 +141,7 @@ class Client:
             on_snapshot: is told how far the client has read its files.
 
         Raises:
-            InvalidTaskError, InvalidClusterNameError, NotSupportedError: the request is wrong.
+            InvalidTaskError, InvalidClusterNameError, NotSupportedError, UsageError: the request is wrong.
             StoreError: the snapshots cannot be written.
         """
         idle = idle_minutes_to_autostop
@@ -235,6 +235,14 @@ class Client:
         """A launch that was started before, by whomever."""
         return Launch(self, workflow_id, workflow_id.split("/")[1] if workflow_id.count("/") > 1 else "")
 
+    async def launches(self, cluster_name: str) -> list[Launch]:
+        """The launches on a cluster (and execs, and dry runs) that Temporal still remembers, newest first."""
+        prefix = launch_workflow_id(check_cluster_name(cluster_name), "")
+        query = f"WorkflowType = 'LaunchWorkflow' AND WorkflowId STARTS_WITH '{prefix}'"
+        with self._errors():
+            found = [execution async for execution in self._client.list_workflows(query)]
+        return [self.attach(one.id) for one in sorted(found, key=lambda one: one.start_time, reverse=True)]
+
     # Clusters
 
     async def status(self, cluster_names: list[str] | None = None, *, refresh: bool = False) -> list[dict[str, Any]]:
@@ -267,7 +275,7 @@ class Client:
         try:
             with self._errors():
                 return dict(await handle.execute_update("refresh"))
-        except (_AbsentError, WorkflowUpdateFailedError):  # it closed meanwhile
+        except (WorkflowAbsentError, WorkflowUpdateFailedError):  # it closed meanwhile
             return view
 
     async def queue(self, cluster_name: str) -> list[dict[str, Any]]:
@@ -397,7 +405,7 @@ class Client:
         Asks the server only, not the cluster itself: that needs no worker, and less time.
         """
         handle = self._client.get_workflow_handle(cluster_workflow_id(name))
-        with suppress(_AbsentError), self._errors():
+        with suppress(WorkflowAbsentError), self._errors():
             description = await handle.describe()
             if description.status is not None and description.status.name == "RUNNING":
                 return dict((await description.memo()).get("cluster") or {})
@@ -418,7 +426,7 @@ class Client:
                     reject_condition=QueryRejectCondition.NOT_OPEN,
                     rpc_timeout=timedelta(seconds=ASK_SECONDS),
                 )
-        except (_AbsentError, WorkflowQueryRejectedError):
+        except (WorkflowAbsentError, WorkflowQueryRejectedError):
             raise ClusterDoesNotExist(f"Cluster {name!r} does not exist. See: skyflow status") from None
 
     # Ways to the nodes
@@ -563,8 +571,9 @@ class Client:
     def store(self) -> Store:
         """Where snapshots and logs are."""
         if self._store is None:
-            from skyflow.store.store import check_reachable, open_store
+            from skyflow.store.store import check_reachable, check_same, open_store
 
+            check_same(self.settings.store, self.endpoint.store or self.settings.store)
             check_reachable(self.settings.store, is_loopback(self.endpoint.address))
             self._store = open_store(self.settings.store)
         return self._store
@@ -583,6 +592,18 @@ class Client:
                 raise _typed(error.cause) from None
             except TemporalUnavailableError:
                 await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def workflow_failure(self, workflow_id: str) -> BaseException | None:
+        """What a workflow failed with; None if it runs, or went well."""
+        with self._errors():
+            description = await self._client.get_workflow_handle(workflow_id).describe()
+        if description.status is None or description.status.name in ("RUNNING", "COMPLETED", "CONTINUED_AS_NEW"):
+            return None
+        try:
+            await self.workflow_result(workflow_id)
+        except SkyflowError as error:
+            return error
+        return None
 
     async def workflow_query(self, workflow_id: str, query: str) -> Any:
         """Asks a workflow."""
@@ -616,7 +637,7 @@ class Client:
             yield
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                raise _AbsentError(error.message) from error
+                raise WorkflowAbsentError(error.message) from error
             if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
                 raise TemporalUnavailableError(
                     f"Temporal at {self.endpoint.address} (namespace {self.endpoint.namespace}) does not answer: "
@@ -625,7 +646,7 @@ class Client:
             raise SkyflowError(f"Temporal at {self.endpoint.address} refused: {error.message}") from error
 
 
-class _AbsentError(SkyflowError):
+class WorkflowAbsentError(SkyflowError):
     """There is no such workflow."""
 
 

@@ -45,6 +45,8 @@ class Record:
     pid: int = 0
     """The supervisor; 0 before its first record, and in its last."""
     version: str = ""
+    store: str = ""
+    """The worker's store."""
     started: float = 0.0
     """When, in seconds since the epoch."""
     children: dict[str, int] = field(default_factory=dict)

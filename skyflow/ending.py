@@ -8,18 +8,23 @@ import functools
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import NoReturn
 
 SETTLE_SECONDS = 0.02
 
 
 def leave(code: int) -> NoReturn:
-    """Ends a program of ours at once, without the interpreter's clean-up."""
+    """Ends a program of ours at once, without the interpreter's clean-up. It failed if its output cannot be written."""
     try:
         sys.stdout.flush()
+    except BrokenPipeError:  # its reader has seen enough
+        pass
+    except OSError as error:
+        code = code or 1
+        sys.stderr.write(f"skyflow: {error.strerror}.\n")
+    with suppress(OSError):
         sys.stderr.flush()
-    except BrokenPipeError:
-        code = code or 0
     os._exit(code)
 
 

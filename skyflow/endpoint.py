@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -62,6 +63,10 @@ class Endpoint(Protocol):
     def ui(self) -> str | None:
         """URL of the Web UI, if known."""
 
+    @property
+    def store(self) -> str:
+        """URL of the workers' store; empty if that is not known here."""
+
     def connect_config(self) -> dict[str, Any]:
         """What `temporalio.client.Client.connect` wants, as keyword arguments.
 
@@ -85,6 +90,7 @@ class ConfiguredEndpoint:
 
     embedded = False
     ui = None
+    store = ""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         """Use `resolve`."""
@@ -151,6 +157,11 @@ class EmbeddedEndpoint:
     def ui(self) -> str | None:
         """URL of the Web UI, as last recorded."""
         return self._folder.read().ui or None
+
+    @property
+    def store(self) -> str:
+        """See Endpoint."""
+        return self._folder.read().store
 
     def connect_config(self) -> dict[str, Any]:
         """See Endpoint."""
@@ -286,6 +297,16 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def plain_reason(error: Exception) -> str:
+    """Why a connection failed, out of what Temporal's core prints of its insides."""
+    text = str(error)
+    if told := re.findall(r'(?:message|error): "(.+?)"', text):
+        return str(told[-1])
+    if tls := re.search(r"kind: InvalidData, error: (\w.*?) }", text):
+        return f"TLS failed: {tls[1]}"
+    return text
 
 
 def _profile_file(env: Mapping[str, str]) -> Path | None:

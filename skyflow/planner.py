@@ -53,7 +53,8 @@ async def market(settings: Settings, names: Iterable[str] | None = None) -> Mark
     own = {cloud.name: cloud for cloud in enabled if allowed is None or cloud.name in allowed}
     others = [other for other in clouds.other_catalogs(settings, enabled) if allowed is None or other.cloud in allowed]
     if not own and not others:
-        raise NoCloudAccessError("No cloud can be used from here. See why: skyflow check")
+        forbidden = f" {settings.sources['allowed_clouds']} allows only {', '.join(allowed)}." if allowed else ""
+        raise NoCloudAccessError(f"No cloud can be used from here.{forbidden} See why: skyflow check")
     return Market([cloud.catalog() for cloud in own.values()], others)
 
 

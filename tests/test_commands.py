@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 import skyflow
 from skyflow.cli.app import app
+from skyflow.cli.follow import Output
 from skyflow.cli.options import TaskOptions
 from skyflow.cli.task import make_dag, make_task
 from skyflow.errors import InvalidClusterNameError, InvalidTaskError, NotSupportedError, UsageError
@@ -61,6 +63,40 @@ def test_flags_of_later_versions_are_refused_with_a_sentence(flag: str) -> None:
         done = CliRunner().invoke(app, [name, "x", flag, *([] if parameter.is_flag else ["5"])])
         assert isinstance(done.exception, NotSupportedError)
         assert str(done.exception).startswith(f"{LONG.get(flag, flag)}: ")
+
+
+CONTRADICTIONS = {
+    ("logs", "c", "-s", "--status"): "--status and --sync-down are two things",
+    ("logs", "c", "-s", "-w", "0"): "--sync-down goes without --worker",
+    ("logs", "c", "--provision", "-w", "2", "--tail", "1"): "--provision goes without --tail",
+    ("logs", "c", "--provision", "1"): "--provision is about a cluster",
+    ("status", "--ip", "-o", "json", "c"): "--ip prints an address",
+}
+
+
+@pytest.mark.parametrize("words", CONTRADICTIONS, ids=" ".join)
+def test_flags_that_would_be_ignored_are_refused(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, list(words))
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception).startswith(CONTRADICTIONS[words])
+
+
+def test_on_a_terminal_our_own_words_begin_on_a_line_of_their_own(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown(data: bytes) -> bytes:
+        output = Output()
+        output.write(data)
+        output.close()
+        return capfdbinary.readouterr().out
+
+    assert shown(b"piped") == b"piped"
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    assert shown(b"no newline") == b"no newline\n"
+    assert shown(b"a line\n") == b"a line\n"
+    assert shown(b"\033[31mred\n") == b"\033[31mred\n\033[0m"
+    assert shown(b"\033[31mred") == b"\033[31mred\033[0m\n"
 
 
 def make(*words: str, **options: Any) -> Any:
@@ -138,6 +174,33 @@ def test_a_git_workdir_by_flags(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             make("make", **options)
+
+
+def test_what_looks_like_a_task_but_is_a_command_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("README.md").write_text("# Hello")
+    for word in ("README.md", "missing.md", "folder", "./train.sh", "a/b"):
+        assert make(word).run == word
+        assert capsys.readouterr().err == f"skyflow: {word} is no task YAML; it is run as a command on the nodes.\n"
+    for words in (["hostname"], ["./train.sh", "x"], ["ls folder/"]):
+        assert make(*words).run == " ".join(words)
+        assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-"], "A task is not read from standard input"),
+        (["task.yaml", "extra", "words"], "task.yaml is a task YAML, which takes no more words: extra words"),
+    ],
+)
+def test_words_that_are_neither_task_nor_command(words: list[str], message: str) -> None:
+    for read in (make_task, make_dag):
+        with pytest.raises(UsageError, match=message):
+            read(words, TaskOptions())
 
 
 def test_several_tasks_are_planned_but_not_launched(tmp_path: Path) -> None:

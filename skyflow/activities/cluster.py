@@ -10,10 +10,11 @@ from temporalio.client import (
     RPCError,
     WithStartWorkflowOperation,
     WorkflowExecutionStatus,
+    WorkflowQueryRejectedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.common import QueryRejectCondition, WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCStatusCode
 
@@ -22,7 +23,7 @@ from skyflow.errors import ClusterDoesNotExist, rebuild
 from skyflow.models.calls import AutostopCall, ClusterCalls, JobSubmission, NodesCall, ReserveCall
 from skyflow.models.cluster import ClusterState
 from skyflow.models.name import cluster_workflow_id, task_queue
-from skyflow.models.operation import Reservation
+from skyflow.models.operation import Hardware, Reservation
 from skyflow.store.spec import put_spec
 
 
@@ -34,7 +35,8 @@ class ClusterActivities(ClusterCalls):
 
     @activity.defn
     async def reserve_cluster(self, call: ReserveCall) -> Reservation:
-        """See ClusterCalls."""
+        """See ClusterCalls. It is what a launch does first, so here a client with another store is refused."""
+        self.context.check_store(call.store)
         if not call.create:
             answer: Reservation = await self._update(call.cluster, "reserve", call.reserve, Reservation)
             return answer
@@ -90,6 +92,21 @@ class ClusterActivities(ClusterCalls):
         """See ClusterCalls."""
         status, memo = await describe(self.context.client, cluster_workflow_id(cluster))
         return str(memo.get("cluster", {}).get("uid", "")) if status == "RUNNING" else ""
+
+    @activity.defn
+    async def find_hardware(self, cluster: str) -> Hardware:
+        """See ClusterCalls."""
+        handle = self.context.client.get_workflow_handle(cluster_workflow_id(cluster))
+        try:
+            only_open = QueryRejectCondition.NOT_OPEN
+            answer: Hardware = await handle.query("hardware", result_type=Hardware, reject_condition=only_open)
+            return answer
+        except WorkflowQueryRejectedError:
+            return Hardware()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return Hardware()
+            raise
 
     async def _update(self, cluster: str, name: str, message: Any, result: type[Any] | None = None) -> Any:
         return await update(self.context.client, cluster, name, message, result)

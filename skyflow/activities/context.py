@@ -15,7 +15,7 @@ from skyflow.models.node import GangRef, Node, NodeState
 from skyflow.nodes.connection import Connection, Connections
 from skyflow.settings import Settings
 from skyflow.store.key import client_key
-from skyflow.store.store import Store
+from skyflow.store.store import Store, check_same
 
 Connect = Callable[[Node], AbstractAsyncContextManager[Connection]]
 
@@ -32,6 +32,11 @@ class Context:
     """Id of this namespace's deployment: part of every name and tag made from here."""
     search_attributes: bool
     """Whether the namespace has skyflow's search attributes."""
+
+    def check_store(self, url: str | None) -> None:
+        """Raises UsageError if a client says that its store is another one."""
+        if url:
+            check_same(url, self.settings.store)
 
     async def opener(self, gang: Gang) -> Connect:
         """Opens the way to the nodes of a gang, with its cluster's key."""

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 BEAT_SECONDS = 2.0
@@ -34,6 +35,12 @@ class _Beating(ActivityInboundInterceptor):
         beating = asyncio.create_task(_beat(details))
         try:
             return await super().execute_activity(input)
+        except asyncio.CancelledError:
+            why = activity.cancellation_details()
+            if why is None or not why.not_found:
+                raise
+            # Not a failure that the log should tell with a stack: nobody waits for the answer any more.
+            raise ApplicationError("Its workflow has ended.", category=ApplicationErrorCategory.BENIGN) from None
         finally:
             beating.cancel()
 

@@ -30,5 +30,10 @@ class PlanActivities(PlanCalls):
         found = rank(request, [cloud.catalog() for cloud in enabled])
         if not found.offers and request.after is None:
             elsewhere = clouds.other_catalogs(self.context.settings, enabled)
+            names = [cloud.name for cloud in enabled]
+            if request.clouds is not None and not set(names) & set(request.clouds):
+                allowed = ", ".join(request.clouds)
+                why = f"allowed_clouds has only {allowed}, and what is enabled is {', '.join(names) or 'nothing'}"
+                found.explanation.ruled_out = [why]
             found.explanation.elsewhere = rank(request, elsewhere).offers[:1]
         return found

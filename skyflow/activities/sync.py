@@ -9,7 +9,6 @@ from temporalio import activity
 from skyflow.activities.bulk import sync_in_process
 from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import report
-from skyflow.errors import UsageError
 from skyflow.models.calls import SyncCalls, SyncReport, SyncRequest
 from skyflow.nodes.connection import enter_all
 from skyflow.nodes.sync import SyncResult, TooMuchError, sync_all
@@ -38,11 +37,7 @@ class SyncActivities(SyncCalls):
 
     async def _sync(self, request: SyncRequest) -> SyncReport:
         context, gang = self.context, request.gang
-        if request.store and request.store.rstrip("/") != context.settings.store.rstrip("/"):
-            raise UsageError(
-                f"The client's store is {request.store}, this worker's is {context.settings.store}: "
-                "set SKYFLOW_STORE to the same URL for both."
-            )
+        context.check_store(request.store)
         try:
             results = await self._sync_here(request)
         except TooMuchError:

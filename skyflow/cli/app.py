@@ -221,6 +221,8 @@ def logs(
     """The output of a job, also after its cluster is gone."""
     from skyflow.cli import logs
 
+    modes = {"--provision": provision, "--status": status, "--sync-down": sync_down}
+    logs.check_flags(modes, tail=tail, rank=rank, job_ids=job_ids or [])
     if provision:
         logs.provision(cluster)
     elif status:
@@ -337,11 +339,11 @@ def server_stop() -> None:
 
 
 @server.command("status")
-def server_status() -> None:
+def server_status(output: Output = "table") -> None:
     """Whether it runs, and where."""
     from skyflow.cli.server import status
 
-    status()
+    status(output)
 
 
 @server.command("logs")

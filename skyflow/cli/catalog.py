@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 def show(output: str) -> None:
     """Prints where each catalog comes from, how old it is, and how much it has."""
-    folder = _folder()
-    found = [_summary(load(cloud, folder), folder) for cloud in CLOUDS]
+    settings = Settings.load()
+    found = [_summary(_here(cloud, settings), settings.home / "catalog") for cloud in CLOUDS]
     if output == "json":
         view.as_json(found)
         return
@@ -56,10 +56,10 @@ def refresh(names: list[str]) -> None:
     """
     from skyflow.catalog import refresh as reading  # here, because only this command needs it
 
-    folder = _folder()
+    folder = Settings.load().home / "catalog"
     failed: list[SkyflowError] = []
-    clouds = list(dict.fromkeys(names)) or list(reading.CLOUDS)
-    for cloud in clouds:
+    chosen = list(dict.fromkeys(names)) or list(reading.CLOUDS)
+    for cloud in chosen:
         before = _before(cloud, folder)
         try:
             with _progress() as progress:
@@ -75,7 +75,7 @@ def refresh(names: list[str]) -> None:
         view.say(f"{cloud}: {types:,} instance types in {regions} regions, prices of {found.date} (before: {before}).")
         for note in found.notes:
             view.say(f"{cloud}: {note}")
-    if len(failed) == len(clouds):
+    if len(failed) == len(chosen):
         raise type(failed[0])("No catalog was refreshed; those that there were are still used.")
 
 
@@ -88,8 +88,8 @@ def list_gpus(
         UsageError: no catalog has it, or two flags contradict each other.
     """
     cloud, region = _place(infra)
-    folder = _folder()
-    catalogs = [load(one, folder) for one in ([cloud] if cloud else CLOUDS)]
+    settings = Settings.load()
+    catalogs = [_here(cloud, settings)] if cloud else [load(one, settings.home / "catalog") for one in CLOUDS]
     if name is not None:
         if everything:
             raise UsageError("--all lists every kind of accelerator; it goes without a name.")
@@ -98,7 +98,13 @@ def list_gpus(
     if all_regions:
         raise UsageError("--all-regions needs a name: skyflow gpus list A100 --all-regions")
     found = accelerators(catalogs, region)
-    _show_kinds(found if everything else [one for one in found if one.name in COMMON], verbose, output)
+    shown = found if everything else [one for one in found if one.name in COMMON]
+    if output != "json" and not shown:
+        view.say(
+            f"There are no {'' if everything or not found else 'common '}accelerators in {infra or 'the catalogs'}."
+        )
+    else:
+        _show_kinds(shown, verbose, output)
     if output != "json" and found:
         view.say(f"Nodes that have one: skyflow gpus list {found[0].name}")
         if not everything:
@@ -154,8 +160,14 @@ def _devices(one: Node) -> str:
     return f"{one.count:g}" + ("" if one.accelerator_memory is None else f" × {one.accelerator_memory:g} GiB")
 
 
-def _folder() -> Path:
-    return Settings.load().home / "catalog"
+def _here(cloud: str, settings: Settings) -> Catalog:
+    """The catalog of a cloud; of one that this version can use, with what it has here, set up at will."""
+    from skyflow import clouds  # here, because a list of GPUs needs only the catalogs
+
+    catalog = load(cloud, settings.home / "catalog")
+    if cloud not in clouds.names():
+        return catalog
+    return replace(catalog, listings=clouds.get(cloud, settings).catalog().listings)
 
 
 def _place(infra: str | None) -> tuple[str | None, str | None]:

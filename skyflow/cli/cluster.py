@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool, refresh: bool) -> None:
     """Prints the clusters, or the address of the head of one."""
 
+    if ip and output == "json":
+        raise UsageError("--ip prints an address; it goes without -o json, which has it as head_ip.")
+
     async def body(client: Client) -> None:
         found = await chosen(client, patterns)
         if refresh and found:
@@ -56,7 +59,7 @@ def show_endpoints(patterns: list[str] | None, output: str, port: int | None) ->
         else:
             view.say(f"Cluster {found[0]['name']} has no open ports. They are given at its launch: --ports 8080")
 
-    run(body)
+    run(body, cleaning=True)
 
 
 async def chosen(client: Client, patterns: list[str] | None) -> list[dict[str, Any]]:
@@ -223,4 +226,4 @@ def _each(
         if failed:
             raise failed[0]
 
-    run(body)
+    run(body, cleaning=True)

@@ -54,6 +54,7 @@ async def follow(handle: Launch, num_nodes: int, brief: bool, on_nodes: Callable
     result = asyncio.ensure_future(handle.result())
     watching = asyncio.ensure_future(_watch(handle, screen, brief, on_nodes))
     merger = LineMerger(num_nodes)
+    output = Output()
     units: set[str] = set()
     try:
         async for chunk in handle.output(result):
@@ -62,8 +63,9 @@ async def follow(handle: Launch, num_nodes: int, brief: bool, on_nodes: Callable
                 if not brief:
                     await _show_now(handle, screen)  # a stage is said before what it prints
                 screen.yield_to_output()
-            write(merger.feed(chunk.unit, chunk.rank, chunk.data))
-        write(merger.flush())
+            output.write(merger.feed(chunk.unit, chunk.rank, chunk.data))
+        output.write(merger.flush())
+        output.close()
         if not brief:
             await _show_now(handle, screen)
         return await result
@@ -278,8 +280,23 @@ def snapshot_bar() -> Iterator[Any]:
 MUCH_BYTES = 16 << 20
 
 
-def write(data: bytes) -> None:
-    """Some output of a job."""
-    if data:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+class Output:
+    """The output of a job, as it is. On a terminal, our own words after it get a line, and a colour, of their own."""
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._coloured = False
+
+    def write(self, data: bytes) -> None:
+        """Some of it."""
+        if data:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            self._begun = not data.endswith(b"\n")
+            self._coloured |= b"\033[" in data
+
+    def close(self) -> None:
+        """Our own words come now."""
+        if sys.stdout.isatty() and sys.stderr.isatty():
+            sys.stdout.write(("\033[0m" if self._coloured else "") + ("\n" if self._begun else ""))
+            sys.stdout.flush()

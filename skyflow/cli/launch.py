@@ -10,7 +10,7 @@ from skyflow.cli.follow import follow, snapshot_bar
 from skyflow.cli.session import run
 from skyflow.cli.task import make_dag, make_task
 from skyflow.ending import leave
-from skyflow.errors import CommandError, SkyflowError, UsageError
+from skyflow.errors import CommandError, ResourcesUnavailableError, SkyflowError, UsageError
 from skyflow.models import exit_code
 from skyflow.models.support import check_request
 from skyflow.models.task import Task
@@ -27,16 +27,17 @@ def launch(
     """Starts a launch and shows it until it ends. Leaves with the job's exit code."""
     if output == "json" and not flags["dryrun"]:
         raise UsageError("-o json prints a plan: use it with --dryrun. Listings: skyflow status -o json")
-    if flags["dryrun"] and (dag := make_dag(words, options)) and len(dag) > 1:
+    if flags["dryrun"]:
+        dag = make_dag(words, options)
+        if len(dag) == 1:
+            _check(dag.tasks[0], cluster, flags)
+            leave(_plan(dag.tasks[0], options, cluster, output))
         from skyflow.cli.plan import show_dag  # rare
 
         show_dag(dag, options, output)
         return
     task = make_task(words, options)
-    idle = flags["idle_minutes_to_autostop"]
-    check_request(task, cluster, dryrun=flags["dryrun"], down=flags["down"], idle_minutes_to_autostop=idle)
-    if output == "json":
-        leave(run(lambda client: _print_plan(client, task, cluster), options.config))
+    _check(task, cluster, flags)
     leave(run(lambda client: _launch(client, task, cluster, start_only, flags), options.config))
 
 
@@ -47,13 +48,15 @@ def execute(words: list[str], options: TaskOptions, cluster: str, start_only: bo
     leave(run(lambda client: _execute(client, task, cluster, start_only, flags), options.config))
 
 
+def _check(task: Task, cluster: str | None, flags: dict[str, Any]) -> None:
+    idle = flags["idle_minutes_to_autostop"]
+    check_request(task, cluster, dryrun=flags["dryrun"], down=flags["down"], idle_minutes_to_autostop=idle)
+
+
 async def _launch(client: Client, task: Task, cluster: str | None, start_only: bool, flags: dict[str, Any]) -> int:
     with snapshot_bar() as bar:
         handle = await client.launch(task, cluster, on_snapshot=bar, **flags)
-    if flags["dryrun"]:
-        view.say(f"Planning, and making nothing: {handle.workflow_id}")
-    else:
-        view.say(f"Launching on cluster {handle.cluster_name!r}: {handle.workflow_id}")
+    view.say(f"Launching on cluster {handle.cluster_name!r}: {handle.workflow_id}")
     if start_only:
         return _started(handle)
     return await _show(client, handle, task)
@@ -66,16 +69,43 @@ def _started(handle: Launch) -> int:
     return 0
 
 
-async def _print_plan(client: Client, task: Task, cluster: str | None) -> int:
-    handle = await client.launch(task, cluster, dryrun=True)
-    result = await handle.result()
-    view.as_json(result["plan"])
+def _plan(task: Task, options: TaskOptions, cluster: str | None, output: str) -> int:
+    """Shows what the worker would do; if only clouds that are not enabled have it, what they have."""
+
+    async def body(client: Client) -> None:
+        handle = await client.launch(task, cluster, dryrun=True)
+        if output != "json":
+            view.say(f"Planning, and making nothing: {handle.workflow_id}")
+        _show_plan(await handle.result(), task, output)
+
+    try:
+        run(body, options.config)
+    except ResourcesUnavailableError as error:
+        from skyflow.cli.plan import show_elsewhere  # rare
+
+        show_elsewhere(task, options, output, error)
     return 0
+
+
+def _show_plan(result: dict[str, Any], task: Task, output: str = "table") -> None:
+    there, num_nodes = result["offer"], result["num_nodes"]
+    if output == "json":
+        view.as_json([there] if there else result["plan"])
+        return
+    if there:
+        place = f"{there['cloud']}/{there['region']}/{there['zone']}"
+        print(f"It would run on cluster {result['cluster']!r}: {num_nodes} × {there['instance_type']} in {place}.")
+    else:
+        view.plan(result["plan"], task.num_nodes, result.get("num_offers", 0), result.get("explanation") or {})
+    view.say("Dry run: nothing was made.")
 
 
 async def _execute(client: Client, task: Task, cluster: str, start_only: bool, flags: dict[str, Any]) -> int:
     with snapshot_bar() as bar:
         handle = await client.exec(task, cluster, on_snapshot=bar, **flags)
+    if flags["dryrun"]:
+        _show_plan(await handle.result(), task)
+        return 0
     if start_only:
         return _started(handle)
     return await _show(client, handle, task, brief=True)
@@ -93,10 +123,6 @@ async def _show(client: Client, handle: Launch, task: Task, brief: bool = False)
         if isinstance(error, CommandError) and error.job_id is not None:
             await _status(client, cluster)
         raise
-    if result["plan"]:
-        view.plan(result["plan"], task.num_nodes, result.get("num_offers", 0), result.get("explanation") or {})
-        view.say("Dry run: nothing was made.")
-        return 0
     if result["job_id"] is not None:
         _say_job(result)
     await keeping.end(result["down"])

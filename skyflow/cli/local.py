@@ -71,7 +71,11 @@ def nodes(output: str) -> None:
     if output == "json":
         view.as_json(found)
     elif found:
-        view.table([name.upper() for name in found[0]], [[str(value) for value in node.values()] for node in found])
+        rows = [
+            [str(value) for value in {**node, "use_spot": "spot" if node["use_spot"] else ""}.values()]
+            for node in found
+        ]
+        view.table(["CLUSTER", "RANK", "ZONE", "INSTANCE TYPE", "", "ADDRESS", "STATE", "ID"], rows)
     else:
         view.say("No local nodes. Make one: skyflow launch -c dev --infra local 'echo hello'")
 

@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skyflow.cli import view
-from skyflow.cli.follow import write
+from skyflow.cli.follow import RUNNING_SECONDS, Lines, Output
 from skyflow.cli.session import run
+from skyflow.client import WorkflowAbsentError
 from skyflow.ending import leave
-from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, JobDoesNotExist, UsageError
+from skyflow.errors import ClusterDoesNotExist, JobDoesNotExist, TemporalUnavailableError, UsageError
 from skyflow.models import exit_code
 
 if TYPE_CHECKING:
     from skyflow.client import Client
+    from skyflow.handle import Launch
 
 FOLDER = Path("~/sky_logs")
 """Where `--sync-down` puts logs, as SkyPilot does."""
+
+
+def check_flags(modes: dict[str, bool], *, tail: int, rank: int | None, job_ids: list[int]) -> None:
+    """Refuses flags that would be ignored.
+
+    Args:
+        modes: what is asked for instead of output, by flag.
+        tail: of `--tail`.
+        rank: of `--worker`.
+        job_ids: the jobs.
+
+    Raises:
+        UsageError: two flags contradict each other.
+    """
+    given = [flag for flag, is_given in modes.items() if is_given]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} are two things: give one of them.")
+    if given and (tail or rank is not None):
+        raise UsageError(f"{given[0]} goes without {'--tail' if tail else '--worker'}, which is about output.")
+    if modes["--provision"] and job_ids:
+        raise UsageError("--provision is about a cluster; it goes without jobs.")
 
 
 def logs(cluster: str, job_ids: list[int], *, follow: bool, tail: int, rank: int | None) -> None:
@@ -29,18 +53,48 @@ def logs(cluster: str, job_ids: list[int], *, follow: bool, tail: int, rank: int
         raise UsageError("--tail is a number of lines; 0 is all of them.")
 
     async def body(client: Client) -> int:
+        output = Output()
         job = await client.job(cluster, job_ids[0] if job_ids else None)
         if rank is not None and not 0 <= rank < job["num_nodes"]:
             raise UsageError(f"Job {job['id']} has no rank {rank}: it runs on {job['num_nodes']} node(s), from 0 on.")
         try:
-            async for data in client.output(cluster, job, follow=follow, tail=tail, rank=rank):
-                write(data)
+            async with _telling_what_it_waits_for(client, job) if follow else nullcontext():
+                async for data in client.output(cluster, job, follow=follow, tail=tail, rank=rank):
+                    output.write(data)
         except asyncio.CancelledError:
             return exit_code.INTERRUPTED
-        code = exit_code.of_job((await client.job(cluster, job["id"]))["status"])
-        return 0 if code == exit_code.NOT_FINISHED and not follow else code
+        job = await client.job(cluster, job["id"])
+        code = exit_code.of_job(job["status"])
+        if code == exit_code.NOT_FINISHED:
+            return code if follow else 0
+        if code:
+            output.close()
+            view.say(f"Job {job['id']} {job['status']}: {job['reason'] or 'it left no reason'}")
+        return code
 
     leave(run(body))
+
+
+@asynccontextmanager
+async def _telling_what_it_waits_for(client: Client, job: dict[str, Any]) -> AsyncIterator[None]:
+    waiting = asyncio.ensure_future(_say_what_it_waits_for(client, job))
+    try:
+        yield
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def _say_what_it_waits_for(client: Client, job: dict[str, Any]) -> None:
+    """Until its launch has nodes: which places have none, and when they are tried again."""
+    screen = Lines(brief=True)
+    while job["launch"] and job["started_at"] is None and job["ended_at"] is None:
+        with suppress(TemporalUnavailableError):
+            progress = await client.attach(job["launch"]).progress()
+            screen.show(progress, [])
+            if progress["stages"] and progress["stages"][-1]["name"] not in ("OPTIMIZE", "PROVISION"):
+                return
+        await asyncio.sleep(RUNNING_SECONDS)
 
 
 def status(cluster: str, job_ids: list[int]) -> None:
@@ -56,6 +110,8 @@ def status(cluster: str, job_ids: list[int]) -> None:
                 codes.append(exit_code.NOT_FOUND)
                 continue
             print(f"Job {job['id']}: {job['status']}")
+            if job["reason"]:
+                view.say(job["reason"])
             codes.append(exit_code.of_job(job["status"]))
         return codes[0]
 
@@ -84,16 +140,34 @@ def _or_latest(job_ids: list[int]) -> Sequence[int | None]:
 
 
 def provision(cluster: str) -> None:
-    """Prints how the nodes of a cluster were found: which places were tried, and what each answered."""
+    """Prints how the nodes of a cluster were looked for: which places were tried, and what each answered.
+
+    Raises:
+        ClusterDoesNotExist: Temporal remembers no such launch.
+    """
 
     async def body(client: Client) -> None:
-        found = await client.status([cluster])
-        if not found:
-            raise ClusterDoesNotExist(f"Cluster {cluster!r} does not exist. See: skyflow status")
-        if not (launch := found[0]["made_by"]):
-            raise ClusterNotUpError(f"Cluster {cluster!r} has no nodes yet. See: skyflow status")
-        print(launch)
-        for line in view.story(await client.attach(launch).progress()):
+        launch, progress = await _search(client, cluster)
+        print(launch.workflow_id)
+        for line in view.story(progress):
             print(line)
+        if error := await client.workflow_failure(launch.workflow_id):
+            view.say(f"skyflow: {error}")
 
     run(body)
+
+
+async def _search(client: Client, cluster: str) -> tuple[Launch, dict[str, Any]]:
+    """The launch that made the nodes, or else the latest that looked for some; and how far it came."""
+    found = await client.status([cluster])
+    maker = found[0]["made_by"] if found else ""
+    for launch in [client.attach(maker)] if maker else await client.launches(cluster):
+        with suppress(WorkflowAbsentError):
+            progress = await launch.progress()
+            # A dry run plans, too, but reserves no cluster.
+            if progress["uid"] and any(stage["name"] == "OPTIMIZE" for stage in progress["stages"]):
+                return launch, progress
+    raise ClusterDoesNotExist(
+        f"Temporal remembers no launch that looked for nodes for cluster {cluster!r}: there was none, or it is longer "
+        f"ago than Temporal keeps. What is left of its jobs: skyflow logs {cluster}"
+    )

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from skyflow import planner
 from skyflow.cli import view
 from skyflow.cli.task import make_dag
+from skyflow.errors import ResourcesUnavailableError
 from skyflow.settings import Settings
 
 if TYPE_CHECKING:
     from skyflow.cli.options import TaskOptions
     from skyflow.models.dag import Dag
     from skyflow.models.plan import Plan
+    from skyflow.models.task import Task
     from skyflow.optimizer.graph import GraphPlan
     from skyflow.optimizer.ranking import Target
 
@@ -34,11 +36,36 @@ def show_dag(
         task = dag.tasks[0]
         plan = planner.plan_task(task, market, goal)
         _one(plan, task.num_nodes, output)
-        names = {plan.offers[0].cloud}
+        names = {offer.cloud for offer in plan.offers}
     else:
         graph = planner.plan_dag(dag, market, goal)
         _several(graph, output)
         names = {task.offer.cloud for task in graph.tasks}
+    _say_what_is_not_enabled(names, market)
+
+
+def show_elsewhere(task: Task, options: TaskOptions, output: str, error: ResourcesUnavailableError) -> None:
+    """Prints the plan of a dry run for which no cloud that is enabled has a place: what the others have.
+
+    Raises:
+        ResourcesUnavailableError: the given one, if they have none either.
+    """
+    settings = Settings.load(overrides=options.config)
+    market = asyncio.run(planner.market(settings))
+    try:
+        plan = planner.plan_task(task, market, settings.optimize_target)
+    except ResourcesUnavailableError:
+        raise error from None
+    shown = plan.model_dump()
+    if output == "json":
+        view.as_json(shown["offers"])
+    else:
+        view.plan(shown["offers"], task.num_nodes, plan.num_offers, shown["explanation"])
+        view.say("Dry run: nothing was made.")
+    _say_what_is_not_enabled({offer.cloud for offer in plan.offers}, market)
+
+
+def _say_what_is_not_enabled(names: set[str], market: planner.Market) -> None:
     if strange := sorted(names - {catalog.cloud for catalog in market.catalogs}):
         view.say(f"Not enabled from here: {', '.join(strange)}. See: skyflow check")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from dataclasses import asdict
 
 from skyflow import endpoint
 from skyflow.cli import view
@@ -19,18 +20,28 @@ def start() -> None:
 
 
 def stop() -> None:
-    """Stops the embedded server."""
-    ran = endpoint.stop(Settings.load())
+    """Stops the embedded server, and the host of local nodes if there are none.
+
+    As for `status` and `logs`, the environment is enough: no file of settings that is wrong is in the way.
+    """
+    from skyflow.clouds.local.host_client import dismiss
+
+    settings = Settings.from_env()
+    ran = endpoint.stop(settings)
+    dismiss(settings)
     print("Stopped. Nodes and their jobs go on; workflows go on with the next start." if ran else "It does not run.")
 
 
-def status() -> None:
-    """Says whether the embedded server runs. Fails if it does not."""
-    record = endpoint.status(Settings.load())
+def status(output: str) -> None:
+    """Says whether the embedded server runs, and where. Fails if it does not."""
+    record = endpoint.status(Settings.from_env())
     if record is None:
         raise EmbeddedServerError("The background server does not run. Start it: skyflow server start")
     if record.error:
         raise EmbeddedServerError(record.error)
+    if output == "json":
+        view.as_json(asdict(record))
+        return
     since = view.span(time.time() - record.started)
     print(f"{record.state}: Temporal at {record.address}, Web UI {record.ui}, version {record.version}, up {since}")
 
@@ -38,7 +49,7 @@ def status() -> None:
 def logs() -> None:
     """Prints the end of each of its logs."""
     for part in ("supervisor", "server", "worker"):
-        path = endpoint.log_path(Settings.load(), part)
+        path = endpoint.log_path(Settings.from_env(), part)
         print(f"==> {path} <==")
         if path.exists():
             print("\n".join(path.read_text(errors="replace").splitlines()[-50:]))
@@ -74,8 +85,10 @@ async def _apply(names: list[str]) -> None:
     except RPCError as error:
         if error.status is not RPCStatusCode.ALREADY_EXISTS:
             raise SkyflowError(f"Temporal at {where.address} refused: {error.message}") from error
-    except RuntimeError as error:
-        raise TemporalUnavailableError(f"Temporal at {where.address} does not answer ({error}).") from error
+    except (RuntimeError, ValueError) as error:
+        raise TemporalUnavailableError(
+            f"Temporal at {where.address} does not answer ({endpoint.plain_reason(error)})."
+        ) from error
 
 
 def run_worker() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
+from skyflow.cli import view
 from skyflow.errors import UsageError
 from skyflow.models.env import parse_env_option, read_env_file
 from skyflow.models.task import Task
 from skyflow.models.task_source import entrypoint, yaml_path
+
+YAML = (".yaml", ".yml")
 
 if TYPE_CHECKING:
     from skyflow.cli.options import TaskOptions
@@ -16,12 +20,9 @@ if TYPE_CHECKING:
 
 def make_task(words: list[str], options: TaskOptions) -> Task:
     """The one task of the entrypoint. Raises InvalidTaskError, UsageError."""
-    path = yaml_path(words)
+    path = _yaml_path(words)
     if path is None:
-        task = entrypoint(words, envs=_envs(options))
-        if secrets := _secrets(options):
-            task.update_secrets(secrets)
-        return _with_options(task, options)
+        return _command(words, options)
     tasks = make_dag(words, options).tasks
     if len(tasks) > 1:
         raise UsageError(
@@ -34,10 +35,10 @@ def make_dag(words: list[str], options: TaskOptions) -> Dag:
     """All tasks of the entrypoint. Raises InvalidTaskError, UsageError."""
     from skyflow.models.dag import Dag  # a shell command needs no graph
 
-    path = yaml_path(words)
+    path = _yaml_path(words)
     if path is None:
         dag = Dag()
-        dag.add(make_task(words, options))
+        dag.add(_command(words, options))
         return dag
     dag = Dag.from_yaml(path, _envs(options), _secrets(options))
     if len(dag) > 1 and options.name is not None:
@@ -45,6 +46,35 @@ def make_dag(words: list[str], options: TaskOptions) -> Dag:
     for task in dag.tasks:
         _with_options(task, options, named=len(dag) == 1)
     return dag
+
+
+def _command(words: list[str], options: TaskOptions) -> Task:
+    task = entrypoint(words, envs=_envs(options))
+    if secrets := _secrets(options):
+        task.update_secrets(secrets)
+    return _with_options(task, options)
+
+
+def _yaml_path(words: list[str]) -> str | None:
+    """The file that is meant, if it is one. Says so of a single word that looks like a file, but is run as a command.
+
+    Raises:
+        UsageError: the words are neither.
+    """
+    if words == ["-"]:
+        raise UsageError("A task is not read from standard input: give a task YAML or a shell command.")
+    if len(words) > 1 and words[0].lower().endswith(YAML):
+        raise UsageError(f"{words[0]} is a task YAML, which takes no more words: {' '.join(words[1:])}")
+    path = yaml_path(words)
+    if path is None and len(words) == 1 and _looks_like_a_path(words[0]):
+        view.say(f"skyflow: {words[0]} is no task YAML; it is run as a command on the nodes.")
+    return path
+
+
+def _looks_like_a_path(word: str) -> bool:
+    if len(word.split()) > 1:
+        return False
+    return "/" in word or word.lower().endswith((*YAML, ".md")) or os.path.exists(word)
 
 
 def _envs(options: TaskOptions) -> dict[str, str]:

@@ -14,6 +14,7 @@ from skyflow.models.job import Gang, JobEnd, JobRecord, JobSpec, RankEnd
 from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus
 from skyflow.models.operation import (
     AutostopSetting,
+    Hardware,
     NodesReport,
     Reservation,
     Reserve,
@@ -118,6 +119,8 @@ class ReserveCall(ClusterMessage):
     reserve: Reserve
     create: bool = False
     """Start the cluster's workflow if it is not running."""
+    store: str | None = None
+    """URL of the store as the client sees it."""
 
 
 class NodesCall(ClusterMessage):
@@ -176,6 +179,11 @@ class ClusterCalls:
     @activity.defn
     async def find_life(self, cluster: str) -> str:
         """The uid of the cluster's present life, if its workflow runs; empty otherwise. Reads only."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def find_hardware(self, cluster: str) -> Hardware:
+        """What the cluster has. Reads only."""
         raise NotImplementedError
 
 

@@ -117,7 +117,8 @@ class LaunchResult(Wire):
     num_nodes: int = 0
     offer: Offer | None = None
     plan: list[Offer] = Field(default_factory=list)
-    """For a dry run: the offers, in the order in which they would be tried; the first hundred of them."""
+    """For a dry run: the offers, in the order in which they would be tried; the first hundred of them. None if the
+    cluster is there already: then `num_nodes` and `offer` say what it has."""
     num_offers: int = 0
     """For a dry run: how many there are."""
     explanation: Explanation | None = None

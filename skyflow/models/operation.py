@@ -49,6 +49,15 @@ class Expect(Wire):
     place: Place
 
 
+class Hardware(Wire):
+    """What a cluster has; nothing, if there is no such cluster."""
+
+    uid: str = ""
+    num_nodes: int = 0
+    is_up: bool = False
+    offer: Offer | None = None
+
+
 class Reserve(Wire):
     """A workflow asks for the cluster. Asking again is the same request."""
 

@@ -103,7 +103,7 @@ class Plan(Wire):
 
 def infeasible(why: Explanation, task: str = "the task") -> ResourcesUnavailableError:
     """The error when no offer fits in the first place; its history is empty (PARITY C02)."""
-    reasons = "; ".join(why.ruled_out) or "no cloud is enabled"
+    reasons = "; ".join(why.ruled_out) or "no cloud is both enabled and allowed by the settings (skyflow check)"
     elsewhere = ""
     if why.elsewhere:
         best = why.elsewhere[0]

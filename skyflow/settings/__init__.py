@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
+from skyflow.errors import UsageError
 from skyflow.settings.file import CONFIG, Given, of_file, of_option, of_skypilot, project_file
 from skyflow.settings.key import KEYS, Target, read, variable
 
@@ -25,7 +26,7 @@ class Settings:
     """
 
     home: Path
-    """Folder of everything skyflow keeps on this machine (SKYFLOW_HOME; default `~/.skyflow`).
+    """Folder of everything skyflow keeps on this machine, an absolute path (SKYFLOW_HOME; default `~/.skyflow`).
 
     It says where the settings are, so only the environment can set it.
     """
@@ -157,7 +158,9 @@ def _of_environment(env: Mapping[str, str]) -> Iterator[Given]:
 
 
 def _home(env: Mapping[str, str]) -> Path:
-    return Path(env.get(variable("home")) or _user_home(env) / ".skyflow").absolute()
+    if (given := env.get(variable("home"))) and not os.path.isabs(given):
+        raise UsageError(f"The environment variable {variable('home')} is {given!r}; it has to be an absolute path.")
+    return Path(given or _user_home(env) / ".skyflow").absolute()
 
 
 def _user_home(env: Mapping[str, str]) -> Path:

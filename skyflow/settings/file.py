@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from skyflow.errors import UsageError
-from skyflow.settings.key import KEYS, Value, check_name, read, variable
+from skyflow.settings.key import CLOUDS, KEYS, Value, check_name, read, variable
 
 if TYPE_CHECKING:
     from yaml import YAMLError
@@ -53,6 +53,8 @@ def of_skypilot(folder: Path) -> Iterator[Given]:
         return
     for line, name, value in _entries(data, path):
         if name in SKYPILOT_KEYS and value != "":
+            if isinstance(value, list) and value:  # it may name clouds that are newer than this
+                value = [cloud for cloud in value if cloud.strip().lower() in CLOUDS] or ["local"]
             clouds = read(name, value, f"{path}:{line}: {name}")
             # SkyPilot has no cloud of this name, so its file cannot say anything about it.
             yield Given(name, clouds and tuple(dict.fromkeys((*clouds, "local"))), f"{path}:{line}")

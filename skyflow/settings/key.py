@@ -16,7 +16,12 @@ Value = str | list[str] | None
 Target = Literal["cost", "time"]
 """What a plan is best in."""
 
-_CLOUD = re.compile(r"[a-z][a-z0-9_-]*")
+CLOUDS = (
+    "aws azure cudo do fluidstack gcp hyperbolic ibm kubernetes lambda local mithril nebius oci paperspace "
+    "primeintellect runpod scp seeweb shadeform slurm ssh vast verda vsphere yotta"
+).split()
+"""Every cloud that a task may name (`skyflow.models.place`), which is above this layer."""
+
 _EVERY = "all"
 
 
@@ -87,7 +92,7 @@ def _whole_number(value: Value) -> int:
 
 def _url(value: Value) -> str:
     text = _text(value)
-    if not re.match(r"[a-z0-9]+://.", text):
+    if not re.match(r"(file|s3|gs)://.", text):
         raise ValueError
     return text
 
@@ -104,7 +109,7 @@ def _clouds(value: Value) -> tuple[str, ...] | None:
     names = [word.strip().lower() for word in words]
     if names == [_EVERY]:
         return None
-    if not names or _EVERY in names or not all(_CLOUD.fullmatch(name) for name in names):
+    if not names or _EVERY in names or not set(names) <= set(CLOUDS):
         raise ValueError
     return tuple(dict.fromkeys(names))
 
@@ -125,6 +130,6 @@ KEYS = {
     "store": Key(_url, "a URL: file:///folder, s3://bucket/folder or gs://bucket/folder", shared=True),
     "check_seconds": Key(_number(0.1), "a number, 0.1 or more", shared=True),
     "safety_minutes": Key(_whole_number, "a whole number, 1 or more", shared=True),
-    "allowed_clouds": Key(_clouds, "a list of clouds such as [aws, gcp], or all"),
+    "allowed_clouds": Key(_clouds, "a list of clouds such as [aws, gcp, local], or all"),
     "optimize_target": Key(_target, "cost or time"),
 }

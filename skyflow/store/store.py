@@ -160,6 +160,19 @@ def check_reachable(url: str, temporal_is_loopback: bool) -> None:
         )
 
 
+def check_same(own: str, workers: str) -> None:
+    """Refuses a client with another store than the worker's: each would look for what the other has written in vain.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    if own.rstrip("/") != workers.rstrip("/"):
+        raise UsageError(
+            f"The client's store is {own}, the worker's is {workers}: set SKYFLOW_STORE to the same URL for both. "
+            "(A background worker keeps the one that it was started with: skyflow server stop.)"
+        )
+
+
 def _open_folder(url: str, host: str, root: Path) -> Store:
     from obstore.store import LocalStore
 

@@ -17,7 +17,7 @@ from temporalio.worker import Interceptor
 from skyflow import clouds
 from skyflow.activities.context import Context
 from skyflow.embedded import MARK
-from skyflow.endpoint import Endpoint, is_loopback, resolve
+from skyflow.endpoint import Endpoint, is_loopback, plain_reason, resolve
 from skyflow.errors import TemporalUnavailableError
 from skyflow.nodes.connection import Connections
 from skyflow.settings import Settings
@@ -84,6 +84,6 @@ async def _connect(endpoint: Endpoint) -> Client:
         except RuntimeError as error:
             if time.monotonic() > deadline:
                 raise TemporalUnavailableError(
-                    f"The Temporal server at {config['target_host']} does not answer ({error})."
+                    f"The Temporal server at {config['target_host']} does not answer ({plain_reason(error)})."
                 ) from error
             await asyncio.sleep(0.05)

@@ -135,7 +135,14 @@ class Supervisor:
         self._folder = folder
         self._env = {name: value for name, value in env.items() if not name.startswith("TEMPORAL_")}
         self._worker_argv = worker
-        self._record = replace(folder.read(), state="starting", pid=os.getpid(), version=version, started=time.time())
+        self._record = replace(
+            folder.read(),
+            state="starting",
+            pid=os.getpid(),
+            version=version,
+            store=Settings.from_env(dict(env)).store,
+            started=time.time(),
+        )
         self._server = Child("server", folder)
         self._worker = Child("worker", folder)
         self._http_port = 0

@@ -43,6 +43,7 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
             cluster.submit_job,
             cluster.describe_workflows,
             cluster.find_life,
+            cluster.find_hardware,
             plan.rank_offers,
             node.start_gang,
             node.cancel_units,

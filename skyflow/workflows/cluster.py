@@ -44,6 +44,7 @@ with workflow.unsafe.imports_passed_through():
         Expect,
         Grant,
         Guard,
+        Hardware,
         IdleDue,
         IdleRule,
         LifeEnded,
@@ -518,6 +519,13 @@ class ClusterWorkflow:
     def status(self) -> dict[str, Any]:
         """The cluster as `skyflow status` shows it."""
         return self.state.view()
+
+    @workflow.query
+    def hardware(self) -> Hardware:
+        """What there is, for a dry run."""
+        state = self.state
+        is_up = state.status.value == "UP"
+        return Hardware(uid=state.uid, num_nodes=len(state.nodes), is_up=is_up, offer=state.offer)
 
     @workflow.query
     def queue(self) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import (
+        ClusterNotUpError,
         CommandError,
         InvalidTaskError,
         LaunchCancelledError,
@@ -125,17 +126,13 @@ class LaunchWorkflow:
 
     async def _launch(self) -> LaunchResult:
         if self.request.dryrun:
-            plan = await make_plan(self.task, self.progressed, self.request.clouds)
-            num_offers = self.progressed.num_offers
-            return LaunchResult(
-                cluster=self.cluster, plan=plan.offers, num_offers=num_offers, explanation=plan.explanation
-            )
+            return await self._dryrun()
         if self.request.resumed is None:
             await self._reserve()
         if not self.reservation.nodes:
             await self._provision()
         else:
-            self._fit()
+            self._fit(len(self.nodes))
         if self.reservation.stopped:
             with self._stage(Stage.PROVISION):
                 self.nodes = await start_nodes(self.cluster, self.reservation, self.request.retry_until_up)
@@ -159,6 +156,23 @@ class LaunchWorkflow:
         await self._down(result)
         return result
 
+    async def _dryrun(self) -> LaunchResult:
+        """What would be used: the cluster that there is, if the task fits on it; else the best places."""
+        found = await call(ClusterCalls.find_hardware, self.cluster, "is the cluster there?")
+        if found.offer is None and Stage.PROVISION in self.stages:
+            plan = await make_plan(self.task, self.progressed, self.request.clouds)
+            return LaunchResult(
+                cluster=self.cluster,
+                plan=plan.offers,
+                num_offers=self.progressed.num_offers,
+                explanation=plan.explanation,
+            )
+        if not found.is_up:
+            raise ClusterNotUpError(f"Cluster {self.cluster!r} is not up. See: skyflow status {self.cluster}")
+        self.offer = found.offer
+        self._fit(found.num_nodes)
+        return LaunchResult(cluster=self.cluster, uid=found.uid, num_nodes=found.num_nodes, offer=found.offer)
+
     async def _reserve(self) -> None:
         """Asks until granted. The answer or a signal brings the grant; asking again is for a signal that was lost."""
         launch = Stage.PROVISION in self.stages
@@ -178,7 +192,7 @@ class LaunchWorkflow:
         while not self.reservation.granted:
             answer = await call(
                 ClusterCalls.reserve_cluster,
-                ReserveCall(cluster=self.cluster, reserve=reserve, create=launch),
+                ReserveCall(cluster=self.cluster, reserve=reserve, create=launch, store=self.request.store),
                 f"reserve cluster {self.cluster}",
             )
             if not self.reservation.granted:
@@ -224,11 +238,11 @@ class LaunchWorkflow:
             request = self.request.model_copy(update={"resumed": resumed, "cluster": self.cluster})
             workflow.continue_as_new(request)
 
-    def _fit(self) -> None:
+    def _fit(self, num_nodes: int) -> None:
         """An existing cluster is used as it is, if the task fits (PARITY E16, C01)."""
-        if self.task.num_nodes > len(self.nodes):
+        if self.task.num_nodes > num_nodes:
             raise ResourcesMismatchError(
-                f"The task wants {self.task.num_nodes} nodes; cluster {self.cluster!r} has {len(self.nodes)}. "
+                f"The task wants {self.task.num_nodes} nodes; cluster {self.cluster!r} has {num_nodes}. "
                 "Use another cluster name, or take this one down first."
             )
         assert self.offer is not None
@@ -467,10 +481,11 @@ class LaunchWorkflow:
         minutes, own = self.request.idle_minutes_to_autostop, task.resources[0].autostop
         if minutes is None and (own is None or not self.request.down):
             return task
-        if minutes is None:
-            assert own is not None
-            minutes = own.idle_minutes if own.enabled else -1
-        rule = {"idle_minutes": minutes, "down": self.request.down} if minutes >= 0 else False
+        rule: dict[str, Any] | bool | None = None  # down without idle minutes: as soon as the job has ended
+        if minutes is None and own is not None and own.enabled:
+            minutes = own.idle_minutes
+        if minutes is not None:
+            rule = {"idle_minutes": minutes, "down": self.request.down} if minutes >= 0 else False
         return task.set_resources_override({"autostop": rule})
 
     def _runs_setup(self) -> bool:

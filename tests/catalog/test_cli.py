@@ -38,6 +38,19 @@ def test_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     assert "skyflow gpus list --all" in err
 
 
+def test_the_laboratory(capsys: pytest.CaptureFixture[str]) -> None:
+    run("gpus", "list", "--infra", "local")
+    assert capsys.readouterr().err == "There are no accelerators in local.\n"
+    run("local", "type", "gpu-box", "--gpus", "A100:8", "--price", "9")
+    run("gpus", "list", "--infra", "local")
+    assert re.search(r"A100 +8 +\S+ +local +\$9", capsys.readouterr().out)
+    run("local", "show", "-o", "json")
+    types = json.loads(capsys.readouterr().out)["instance_types"]
+    run("catalog", "show", "-o", "json")
+    [local] = [one for one in json.loads(capsys.readouterr().out) if one["cloud"] == "local"]
+    assert local["instance_types"] == len(types)
+
+
 def test_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
     run("gpus", "list", "--all", "-v")
     lines = capsys.readouterr().out.splitlines()

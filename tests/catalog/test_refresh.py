@@ -12,12 +12,12 @@ from skyflow.catalog import refresh as package
 from skyflow.catalog.library import load
 from skyflow.catalog.refresh import CLOUDS, Progress, refresh
 from skyflow.catalog.refresh import aws as aws_module
-from skyflow.catalog.table import Catalog, InstanceType, Listing
+from skyflow.catalog.table import LACKS, Catalog, InstanceType, Listing
 from skyflow.errors import NotSupportedError, SkyflowError
 
 
 def catalog(price: float | None) -> Catalog:
-    return Catalog("aws", [Listing(InstanceType("one", 1, 2), "east", ("a",), price, 0.1)], date="2026-11-24")
+    return Catalog(lacks=LACKS["aws"], "aws", [Listing(InstanceType("one", 1, 2), "east", ("a",), price, 0.1)], date="2026-11-24")
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, found: Catalog | Exception) -> None:

@@ -66,7 +66,11 @@ def wait_until_it_runs(folder: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("name", [name for name in ACTIVITIES if name not in ("cancel_units", "count_running")])
+OTHERS = ("cancel_units", "count_running", "find_hardware")
+"""Those that a launch does not need if nothing goes wrong."""
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVITIES if name not in OTHERS])
 def test_death_around_an_activity_of_a_launch(lab: Lab, tmp_path: Path, name: str) -> None:
     deaths = [f"{name}.before", f"{name}.after"]
     lab.fate(*deaths)
@@ -91,6 +95,12 @@ def test_death_around_a_cancel(lab: Lab, tmp_path: Path) -> None:
     assert lab.met("cancel_units.before", "cancel_units.after")
     lab.ok("down", "c-cancel", "-y")
     lab.wait_for_no_nodes()
+
+
+def test_death_around_a_dry_run(lab: Lab) -> None:
+    lab.fate("find_hardware.before", "find_hardware.after")
+    assert "local/local/" in lab.run("launch", "-c", "c-dry", "--dryrun", "true", timeout=120).stdout
+    assert lab.met("find_hardware.before", "find_hardware.after")
 
 
 def test_death_of_the_guardians_look(lab: Lab, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,25 @@ def test_e21_a_dry_run_shows_the_plan_and_makes_nothing(user: User) -> None:
     assert "dry" not in user.ok("status")
 
 
+def test_a_dry_run_says_what_only_other_clouds_have(user: User) -> None:
+    for words in (["launch", "--dryrun", "--gpus", "A100:8", "true"], ["optimize", "--gpus", "A100:8", "true"]):
+        done = user.run(*words)
+        assert done.returncode == 0, done.stderr
+        assert "aws/" in done.stdout
+        assert "Not enabled from here: aws, gcp. See: skyflow check" in done.stderr
+    assert user.run("launch", "--dryrun", "--gpus", "A100:800", "true").returncode == 4
+
+
+def test_a_dry_run_on_a_cluster_that_is_there(user: User) -> None:
+    user.ok("launch", "-c", "there", "true")
+    for words in (["exec", "there"], ["launch", "-c", "there"]):
+        assert re.match(
+            r"It would run on cluster 'there': 1 × local-\S+ in local/local/", user.ok(*words, "--dryrun", "x")
+        )
+    assert user.run("launch", "-c", "there", "--cpus", "8+", "--dryrun", "x").returncode == 4
+    user.ok("down", "there", "-y")
+
+
 def test_detach_cancel_and_logs(user: User) -> None:
     user.ok("launch", "-c", "detached", "-d", "echo begun; sleep 300")
     with user.start("logs", "detached") as following:
@@ -183,6 +204,9 @@ def test_the_python_client(user: User) -> None:
     assert done.stdout == "the sum is 42\njob 1: SUCCEEDED; nodes taken down: True\n", done.stderr
 
 
+SMALLEST = "local-1x2 in local/local/local-a"
+
+
 def test_the_synchronous_api(user: User) -> None:
     program = """
 import skyflow as sky
@@ -213,6 +237,7 @@ except TypeError as error:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "from api",
+        f"It would run on cluster 'api': 1 × {SMALLEST}, $0/h",
         "from api",
         "ClusterDoesNotExist Cluster 'api' does not exist. See: skyflow status",
         "Expected a sky.Task or sky.Dag but received a string.",
@@ -227,11 +252,15 @@ WRONG = {
     "status of an unknown cluster": (["status", "nobody"], 3, "does not exist"),
     "cancel of nothing": (["cancel", "nobody"], 2, "Say which jobs"),
     "a bad cluster name": (["launch", "-c", "9lives", "true"], 2, "must start with a letter"),
+    "no cluster name": (["launch", "-c", "", "true"], 2, "Cluster name '' is invalid"),
     "a missing file": (["launch", "missing.yaml"], 2, "missing.yaml"),
     "a missing workdir": (["launch", "--workdir", "/nonexistent", "true"], 2, "/nonexistent"),
     "an absent env": (["launch", "--env", "NOT_SET_ANYWHERE", "true"], 2, "NOT_SET_ANYWHERE"),
     "a bad flag": (["launch", "--nonsense", "true"], 2, "--nonsense"),
     "a bad number": (["launch", "--num-nodes", "0", "true"], 2, "num_nodes"),
+    "a flag that wants a number": (["launch", "--num-nodes", "x", "true"], 2, "(it is 'x'). See: "),
+    "a flag that wants one of several": (["launch", "-o", "x", "true"], 2, "'x' is not one of 'table', 'json'. See: "),
+    "no idle rule, and down": (["launch", "-i", "-5", "--down", "true"], 2, "A negative idle time keeps the nodes"),
     "an unknown cloud": (["launch", "--infra", "moon", "true"], 2, "moon"),
     "no offer that fits": (["launch", "-c", "big", "--cpus", "100000", "true"], 4, "No offer fits"),
 }
@@ -258,11 +287,28 @@ def test_wrong_yaml_names_the_line(user: User, tmp_path: Path) -> None:
     assert "num_nodes" in done.stderr
 
 
+def test_a_wrong_file_of_settings_is_not_in_the_way_of_cleaning_up(newcomer: User) -> None:
+    newcomer.ok("launch", "-c", "old", "true")
+    (newcomer.home / ".skyflow/config.yaml").write_text("nonsense: 1\n")
+    assert newcomer.run("queue", "old").returncode == 2
+    done = newcomer.run("down", "old", "-y")
+    assert done.returncode == 0
+    assert "config.yaml:1: There is no setting 'nonsense'" in done.stderr
+    assert "No clusters" in newcomer.run("status").stderr
+    assert json.loads(newcomer.ok("server", "status", "-o", "json")) == newcomer.record()
+    newcomer.ok("server", "stop")
+    deadline = time.monotonic() + 10
+    while newcomer.processes():  # the host of local nodes ends, too: there are none
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert newcomer.run("status").returncode == 2
+
+
 def test_a_temporal_that_does_not_answer(newcomer: User) -> None:
     done = newcomer.run("status", TEMPORAL_ADDRESS="127.0.0.1:1")
     assert done.returncode == 5
     assert len(done.stderr.splitlines()) == 1
-    assert "127.0.0.1:1" in done.stderr
+    assert "The Temporal server at 127.0.0.1:1 does not answer (Connection refused)." in done.stderr
 
 
 def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
@@ -274,9 +320,9 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_store_that_cannot_be_written(user: User, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written(newcomer: User, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = user.run("launch", "--workdir", str(tmp_path), "true", SKYFLOW_STORE=f"file://{tmp_path}/file/store")
+    done = newcomer.run("launch", "--workdir", str(tmp_path), "true", SKYFLOW_STORE=f"file://{tmp_path}/file/store")
     assert done.returncode == 6
     assert "Traceback" not in done.stderr
 

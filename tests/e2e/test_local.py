@@ -123,6 +123,13 @@ def test_a_silent_node_is_not_a_lost_one(user: User, harm: str, heal: str) -> No
         (["zones", "east"], 2, "Say the zones of east: skyflow local zones east east-a east-b"),
         (["zones", "east", "local-a"], 2, "Zone 'local-a' is there twice; a zone is in one region."),
         (["zones", "local", "--remove"], 2, "'local' is the last region; add another one first."),
+        (
+            ["zones", "e/a", "x"],
+            2,
+            "No task could name the region 'e/a': it may have no /, no * and no spaces at its ends.",
+        ),
+        (["zones", "east", "*"], 2, "No task could name the zone '*'"),
+        (["type", " x"], 2, "No task could name the instance type ' x'"),
         (["type", "x", "--cpus", "0"], 2, "cpus: Input should be greater than 0 (it is 0.0)."),
         (["type", "x", "--remove"], 2, "There is no instance type 'x'; there are: "),
         (["preempt", "nix"], 3, "Cluster 'nix' has no local nodes. See: skyflow local nodes"),

@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from skyflow.errors import UsageError
+from skyflow.models import place
 from skyflow.settings import Settings, user_name
-from skyflow.settings.key import KEYS, variable
+from skyflow.settings.key import CLOUDS, KEYS, variable
 
 NAMES = [field.name for field in fields(Settings) if field.name != "sources"]
 
@@ -240,6 +241,24 @@ def test_a_list_of_clouds_that_cannot_be_read_is_not_passed_over(machine: Machin
     assert machine.error().startswith("~/.sky/config.yaml:2: invalid YAML")
 
 
+@pytest.mark.parametrize("home", ["relative", "~/sky", "./x"])
+def test_a_home_is_the_same_from_everywhere(home: str) -> None:
+    for load in (Settings.load, Settings.from_env):
+        with pytest.raises(UsageError, match=r"SKYFLOW_HOME is .* absolute path"):
+            load({"SKYFLOW_HOME": home, "HOME": "/nowhere"})
+
+
+def test_skypilots_file_may_name_clouds_that_are_newer(machine: Machine) -> None:
+    machine.write("skypilot", "allowed_clouds: [aws, newest]\n")
+    assert machine.load().allowed_clouds == ("aws", "local")
+    machine.write("skypilot", "allowed_clouds: [newest]\n")
+    assert machine.load().allowed_clouds == ("local",)
+
+
+def test_the_clouds_that_may_be_allowed_are_those_that_a_task_may_name() -> None:
+    assert set(CLOUDS) == set(place.CLOUDS)
+
+
 def test_skypilots_folder_that_is_closed_is_none_of_our_business(machine: Machine) -> None:
     machine.files["skypilot"].mkdir()
     assert machine.load().allowed_clouds is None
@@ -368,6 +387,11 @@ USER = "~/.skyflow/config.yaml"
         ("check_seconds: [1]\n", ":1: check_seconds is the list '1'; it has to be a number, 0.1 or more."),
         ("safety_minutes: {a: 1}\n", ":1: safety_minutes is nested; it has to be a whole number, 1 or more."),
         ("store: 5\n", ":1: store is '5'; it has to be a URL: "),
+        ("store: ftp://x\n", ":1: store is 'ftp://x'; it has to be a URL: "),
+        (
+            "allowed_clouds: [aws, gpc]\n",
+            ":1: allowed_clouds is the list 'aws, gpc'; it has to be a list of clouds such as ",
+        ),
         ("allowed_clouds: []\n", ":1: allowed_clouds is an empty list; it has to be a list of clouds such as "),
         ("allowed_clouds: [aws, all]\n", ":1: allowed_clouds is the list 'aws, all'; it has to be "),
         ("allowed_clouds: [aws, 3]\n", ":1: allowed_clouds is the list 'aws, 3'; it has to be "),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skyflow.embedded import Folder, find_temporal, last_line
-from skyflow.endpoint import is_loopback, resolve, start, status, stop
+from skyflow.endpoint import is_loopback, plain_reason, resolve, start, status, stop
 from skyflow.errors import EmbeddedServerError, UsageError
 
 from .home import Home
@@ -77,6 +77,36 @@ def test_without_it_the_embedded_one_is_meant(home: Home, env: dict[str, str]) -
 )
 def test_loopback(address: str, expected: bool) -> None:
     assert is_loopback(address) is expected
+
+
+CORE = "Failed client connect: Server connection error: tonic::transport::Error(Transport, ConnectError("
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            f'{CORE}ConnectError("tcp connect error", 127.0.0.1:1, Os {{ code: 111, kind: ConnectionRefused, '
+            'message: "Connection refused" })))',
+            "Connection refused",
+        ),
+        (
+            f'{CORE}ConnectError("dns error", Custom {{ kind: Uncategorized, error: "failed to lookup address '
+            'information: Name or service not known" })))',
+            "failed to lookup address information: Name or service not known",
+        ),
+        (
+            f"{CORE}Custom {{ kind: InvalidData, error: InvalidMessage(InvalidContentType) }})))",
+            "TLS failed: InvalidMessage(InvalidContentType)",
+        ),
+        (
+            "invalid target URL: invalid international domain name",
+            "invalid target URL: invalid international domain name",
+        ),
+    ],
+)
+def test_what_temporals_core_says_of_a_connection_becomes_words(text: str, reason: str) -> None:
+    assert plain_reason(RuntimeError(text)) == reason
 
 
 def test_a_wrong_profile_is_one_clear_sentence(home: Home) -> None:

@@ -235,7 +235,7 @@ class Clusters(ClusterActivities):
 
     def activities(self) -> list[Any]:
         names = ["reserve_cluster", "report_nodes", "set_autostop", "submit_job"]
-        return [getattr(self, name) for name in [*names, "describe_workflows", "find_life"]]
+        return [getattr(self, name) for name in [*names, "describe_workflows", "find_life", "find_hardware"]]
 
 
 W = TypeVar("W", bound=World)

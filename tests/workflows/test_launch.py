@@ -259,6 +259,20 @@ async def test_a_dry_run_makes_nothing(world: World, unique: str) -> None:
     assert world.calls == ["rank_offers"]
 
 
+async def test_a_dry_run_on_a_cluster_that_is_there_uses_it(world: World, unique: str) -> None:
+    world.ends["1"] = {0: 0}
+    await (await start(world.client, unique, {"task": TASK, "cluster": unique})).result()
+    world.calls.clear()
+    request = {"task": TASK, "cluster": unique, "dryrun": True}
+    for stages in (None, ["EXEC"]):
+        result = await (await start(world.client, unique, {**request, "stages": stages})).result()
+        assert (result["plan"], result["num_nodes"], result["offer"]["zone"]) == ([], 1, "a")
+    for task in ({**TASK, "num_nodes": 2}, {**TASK, "resources": {"cpus": "64+"}}):
+        cause = await failure(await start(world.client, unique, {**request, "task": task}))
+        assert cause.type == "ResourcesMismatchError"
+    assert not [one for one in world.calls if one != "watch_nodes"]
+
+
 async def test_c01_a_task_that_does_not_fit_the_cluster(world: World, unique: str) -> None:
     world.ends["1"] = {0: 0}
     await (await start(world.client, unique, {"task": TASK, "cluster": unique})).result()

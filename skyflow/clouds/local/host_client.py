@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import Any
@@ -33,6 +34,16 @@ async def ensure_host(settings: Settings) -> None:
         NodeUnreachableError: it cannot be started, or does not answer.
     """
     await ask(settings, {"op": "ping"}, timeout=START_SECONDS)
+
+
+def dismiss(settings: Settings) -> None:
+    """Ends the host, if there are no nodes that it would look after. It may be killed at any moment."""
+    folder = Folder(settings.local_dir)
+    if [*folder.records(), *folder.deletions()]:
+        return
+    if pid := holder(folder.lock):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 async def ask(settings: Settings, request: dict[str, Any], *, timeout: float) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from skyflow.catalog import table
 from skyflow.catalog.table import Listing
 from skyflow.clouds.local.admission import Limit
 from skyflow.clouds.local.folder import NodeSpec, write_atomically
-from skyflow.errors import Scope, UsageError
+from skyflow.errors import InvalidTaskError, Scope, UsageError
 from skyflow.models import accelerator
 from skyflow.models.node import Offer
+from skyflow.models.place import check_place_name
 
 SMALLEST_HOST = 8
 """CPUs. A host with fewer still offers sizes up to this: sizes are labels, not limits."""
@@ -159,10 +160,14 @@ class LabConfig(_Part):
         return self.instance_types or _catalog_types()
 
     def check(self) -> None:
-        """Raises UsageError if a rule names what there is not, or a zone is in two regions."""
+        """Raises UsageError if a rule names what there is not, a zone is in two regions, or no task can say a name."""
         regions = self.effective_regions()
         zones = [zone for found in regions.values() for zone in found]
         there = {"region": list(regions), "zone": zones, "instance_type": [one.name for one in self.effective_types()]}
+        for field, names in there.items():
+            if strange := [one for one in names if not _can_be_said(field, one)]:
+                what = f"{field.replace('_', ' ')} {strange[0]!r}"
+                raise UsageError(f"No task could name the {what}: it may have no /, no * and no spaces at its ends.")
         for zone in zones:
             if zones.count(zone) > 1:
                 raise UsageError(f"Zone {zone!r} is there twice; a zone is in one region.")
@@ -196,6 +201,13 @@ def checked(part: type[P], values: dict[str, Any]) -> P:
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"{first['loc'][0]}: {first['msg']} (it is {first['input']!r}).") from None
+
+
+def _can_be_said(field: str, name: str) -> bool:
+    try:
+        return check_place_name(field, name) is not None
+    except InvalidTaskError:
+        return False
 
 
 def _catalog_regions() -> dict[str, list[str]]:
