@@ -17,7 +17,8 @@ from skyflow.errors import NotSupportedError, SkyflowError
 
 
 def catalog(price: float | None) -> Catalog:
-    return Catalog(lacks=LACKS["aws"], "aws", [Listing(InstanceType("one", 1, 2), "east", ("a",), price, 0.1)], date="2026-11-24")
+    listings = [Listing(InstanceType("one", 1, 2), "east", ("a",), price, 0.1)]
+    return Catalog("aws", listings, date="2026-11-24", lacks=LACKS["aws"])
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, found: Catalog | Exception) -> None:

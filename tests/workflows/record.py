@@ -50,6 +50,12 @@ def use(user: User) -> None:
     user.run("launch", "-y", "-c", "bad", "bad.yaml")
     user.run("launch", "-y", "-c", "idle", "--down", "-i", "0", "echo idle")
     user.run("launch", "-y", "-c", "huge", "--cpus", "1000", "true")
+    user.run("exec", "dev", "-d", "--cpus", "1", "sleep 100")
+    user.run("exec", "dev", "-d", "--cpus", "1", "echo later")
+    user.run("stop", "-y", "dev")
+    user.run("start", "-y", "dev", "-i", "30")
+    user.run("logs", "dev")
+    user.run("status", "--refresh")
     user.run("down", "-y", "dev", "bad")
 
 
