@@ -309,7 +309,8 @@ class ClusterState(Wire):
             actions.append(StartStop(f"again-{self.uid}-{self.epoch}", self.epoch))
         elif release.discard and not self.operations and not any(other is not job for other in self.active_jobs()):
             # As soon as its job is gone too. A launch that comes first replaces this rule, as it does the safety rule.
-            self.rule, self.idle_since = IdleRule(minutes=0, safety=True), None
+            made = self.made_by == op.workflow_id
+            self.rule, self.idle_since = IdleRule(minutes=0, down=made, safety=True), None
         return actions + self._settle(now)
 
     def observe(self, found: list[NodeStatus], now: float) -> list[Action]:
@@ -321,13 +322,13 @@ class ClusterState(Wire):
         stopped = [node.rank for node in self.nodes if node.id in seen and seen[node.id].state == "stopped"]
         gone = [node.rank for node in self.nodes if node.id not in seen]
         self.halted = []
-        self.stopped = self.stopped and len(stopped) == len(seen)
+        self.stopped = self.stopped and bool(stopped) and len(stopped) == len(seen)
         return self.nodes_away(gone, stopped, now)
 
     def nodes_away(self, gone: list[int], stopped: list[int], now: float) -> list[Action]:
-        """The cloud says that these nodes are gone, and those are stopped. What was on them is lost.
+        """The cloud says that these nodes are gone, and those are stopped. What ran on them is lost.
 
-        Without a node that is gone, the cluster can only be taken down; without any node, it is.
+        A cluster that has lost a node can only be taken down; one that has lost all of them is.
         """
         if self.closing():
             return []
@@ -341,7 +342,7 @@ class ClusterState(Wire):
         elif not self.stopped:
             self.halted = sorted({*self.halted, *stopped})
         if len(self.lost) == len(self.nodes):
-            self.rule, self.idle_since = IdleRule(minutes=0, safety=True), None
+            self.stopped, self.rule, self.idle_since = False, IdleRule(minutes=0, safety=True), None
         self._count_up(now)
         return actions + self._give_up_pending(now) + self._settle(now)
 
@@ -459,7 +460,7 @@ class ClusterState(Wire):
             if self.operations:
                 raise ClusterNotUpError(f"Cluster {self.name!r} is not up yet: wait for its launch, then try again.")
             raise ClusterDoesNotExist(f"Cluster {self.name!r} does not exist. See: skyflow status")
-        if request.kind != "down" and self.lost and not self.closing():
+        if request.kind not in ("stop", "down") and self.lost and not self.closing():
             gone = ", ".join(map(str, self.lost))
             raise ClusterNotUpError(
                 f"Cluster {self.name!r} has lost its node(s) {gone}. Take it down, then launch again: "
@@ -514,6 +515,8 @@ class ClusterState(Wire):
 
     def _stopped(self, now: float) -> list[Action]:
         self.stopped, self.halted, self.idle_since = True, [], None
+        if self.rule is not None and self.rule.safety:
+            self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self._count_up(now)
         running = [job for job in self.active_jobs() if job.ranks]
         return [Busy(), *(AbandonJob(job.id, self.uid) for job in running)]

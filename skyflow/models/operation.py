@@ -113,7 +113,8 @@ class Release(Wire):
     nodes_left: bool = False
     """The operation could not delete what it had made: whoever ends this life of the cluster has to."""
     discard: bool = False
-    """The nodes were made for this operation and are not wanted any more: delete them if nobody else uses them."""
+    """The nodes were made, or started, for this operation and are not wanted any more: delete them, or stop them, if
+    nobody else uses them."""
 
 
 class Submission(Wire):

@@ -80,6 +80,7 @@ class LaunchWorkflow:
         self.nodes: list[Node] = []
         self.offer: Offer | None = None
         self.demand = Demand()
+        self.has_started = False
 
     @workflow.run
     async def run(self, request: Any) -> LaunchResult:
@@ -135,6 +136,7 @@ class LaunchWorkflow:
             self._fit(len(self.nodes))
         if self.reservation.stopped:
             with self._stage(Stage.PROVISION):
+                self.has_started = True
                 self.nodes = await start_nodes(self.cluster, self.reservation, self.request.retry_until_up)
         if self.request.workdir and Stage.SYNC_WORKDIR in self.stages:
             await self._sync(Stage.SYNC_WORKDIR, {"~/sky_workdir": self.request.workdir})
@@ -396,7 +398,7 @@ class LaunchWorkflow:
             release.job = await self._end_job(self.reservation.job_id, cause)
             await self._record(release.job)
         keep = self.cancelling is not None and self.cancelling.keep_nodes
-        release.discard = cancelled and self.provision is not None and not keep
+        release.discard = cancelled and (self.provision is not None or self.has_started) and not keep
         left = self.provision is not None and self.provision.may_have_left_nodes
         release.nodes_left = left
         # The nodes that a late grant brings are somebody else's.

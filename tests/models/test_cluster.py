@@ -31,6 +31,7 @@ from skyflow.models.operation import (
     Reserve,
     StartDown,
     StartJob,
+    StartStop,
     Submission,
 )
 from skyflow.models.schedule import Demand
@@ -521,6 +522,73 @@ def test_a_job_whose_turn_cannot_come_any_more_does_not_keep_what_is_left() -> N
     actions = state.nodes_away([0], [], 9)
     assert NotifyLaunch("x2", JobEnd(job_id=2, status=JobStatus.FAILED_DRIVER, reason=state.jobs[2].reason)) in actions
     assert state.jobs[2].reason == "The cluster has lost nodes that it would need."
+
+
+def stopped(state: ClusterState) -> None:
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 50)
+    state.release(Release(workflow_id="s", nodes_stopped=True), 51, "life-2")
+    assert state.status is ClusterStatus.STOPPED
+
+
+def test_a_stopped_cluster_whose_nodes_are_all_gone_is_taken_down() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    stopped(state)
+    [arm] = state.observe([], 60)
+    assert isinstance(arm, ArmIdle) and arm.rule == IdleRule(minutes=0, safety=True)
+    assert state.idle_due(IdleDue(uid="life-1", epoch=arm.epoch)) == [StartDown(f"idle-life-1-{arm.epoch}", arm.epoch)]
+
+
+def test_what_somebody_started_is_up_and_its_idle_clock_runs() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.set_autostop(AutostopSetting(minutes=5), 1)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    stopped(state)
+    assert state.up == {}
+    actions = state.observe([NodeStatus(node=node(0), state="running")], 60)
+    assert actions == [ArmIdle(state.epoch, IdleRule(minutes=5, down=False))]
+    assert state.status is ClusterStatus.UP and set(state.up) == {0}
+
+
+def test_an_idle_rule_that_stops_holds_for_what_is_left_of_a_cluster_too() -> None:
+    state = fresh()
+    launch(state, "a", job=False, nodes=2)
+    state.set_autostop(AutostopSetting(minutes=5), 1)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.nodes_away([1], [], 2)
+    assert state.idle_due(IdleDue(uid="life-1", epoch=state.epoch)) == [
+        StartStop(f"idle-life-1-{state.epoch}", state.epoch)
+    ]
+    reservation, _ = state.reserve(Reserve(workflow_id="s", kind="stop", epoch=state.epoch), 400)
+    assert reservation.granted
+
+
+def test_a_launch_that_started_nodes_and_was_cancelled_stops_them_again() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    stopped(state)
+    reservation, _ = state.reserve(Reserve(workflow_id="b", kind="launch"), 60)
+    assert (reservation.granted, reservation.stopped) == (True, True)
+    state.report_nodes(NodesReport(workflow_id="b", uid="life-1", nodes=[node(0)], offer=OFFER), 61)
+    [arm] = state.release(Release(workflow_id="b", discard=True), 62, "life-2")
+    assert isinstance(arm, ArmIdle) and arm.rule == IdleRule(minutes=0, down=False, safety=True)
+    stopped(state)
+    assert state.rule == IdleRule(minutes=60, safety=True), "the next start is not undone at once"
+
+
+def test_a_start_that_failed_leaves_nothing_running() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    stopped(state)
+    state.reserve(Reserve(workflow_id="b", kind="start"), 60)
+    again = StartStop(f"again-life-1-{state.epoch}", state.epoch)
+    assert state.release(Release(workflow_id="b"), 61, "life-2") == [again]
+    state.reserve(Reserve(workflow_id="s2", kind="stop", epoch=state.epoch), 62)
+    assert state.release(Release(workflow_id="s2", nodes_stopped=True), 63, "life-2") == [Busy()]
 
 
 def test_how_the_nodes_are_reached() -> None:
