@@ -237,11 +237,14 @@ class Client:
 
     async def launches(self, cluster_name: str) -> list[Launch]:
         """The launches on a cluster (and execs, and dry runs) that Temporal still remembers, newest first."""
-        prefix = launch_workflow_id(check_cluster_name(cluster_name), "")
-        query = f"WorkflowType = 'LaunchWorkflow' AND WorkflowId STARTS_WITH '{prefix}'"
-        with self._errors():
-            found = [execution async for execution in self._client.list_workflows(query)]
+        found = await self.executions("launch", cluster_name)
         return [self.attach(one.id) for one in sorted(found, key=lambda one: one.start_time, reverse=True)]
+
+    async def executions(self, kind: str, cluster_name: str) -> list[temporal.WorkflowExecution]:
+        """The workflows of one kind (the first part of their ids) that a cluster has had, as Temporal lists them."""
+        query = f"WorkflowId STARTS_WITH '{kind}/{check_cluster_name(cluster_name)}/'"
+        with self._errors():
+            return [execution async for execution in self._client.list_workflows(query)]
 
     # Clusters
 
@@ -376,6 +379,22 @@ class Client:
                 await handle.execute_update("set_autostop", {"minutes": idle_minutes, "down": down})
         except WorkflowUpdateFailedError as error:
             raise _typed(error.cause) from error
+
+    async def events(self, cluster_name: str) -> list[dict[str, Any]]:
+        """What happened to a cluster, in order, for as long as Temporal remembers it, also when it is gone.
+
+        Returns:
+            Rows of `time` (epoch seconds), `what` (in words), `id` (of the workflow that did it).
+
+        Raises:
+            ClusterDoesNotExist: Temporal remembers nothing of it.
+        """
+        from skyflow.events import events
+
+        found = await events(self, cluster_name)
+        if not found:
+            raise ClusterDoesNotExist(f"Temporal remembers nothing of a cluster {cluster_name!r}. See: skyflow status")
+        return found
 
     async def cost_report(self, days: float | None = 30) -> list[dict[str, Any]]:
         """What the clusters have cost, the latest first, also those that are gone: a row for each life of a cluster.

@@ -233,6 +233,14 @@ def logs(
         logs.logs(cluster, job_ids or [], follow=follow, tail=tail, rank=rank)
 
 
+@app.command()
+def events(cluster: Cluster, output: Output = "table") -> None:
+    """What happened to a cluster, in order, also when it is gone."""
+    from skyflow.cli.cluster import events
+
+    events(cluster, output)
+
+
 @app.command("cost-report")
 def cost_report(
     every: Annotated[bool, typer.Option("--all", "-a", help="All that the ledger knows.")] = False,

@@ -111,6 +111,19 @@ def queue(patterns: list[str] | None, output: str, skip_finished: bool) -> None:
     run(body)
 
 
+def events(cluster: str, output: str) -> None:
+    """Prints what happened to a cluster."""
+
+    async def body(client: Client) -> None:
+        rows = await client.events(cluster)
+        if output == "json":
+            view.as_json(rows)
+        else:
+            view.events(rows)
+
+    run(body)
+
+
 def cost_report(days: int | None, output: str) -> None:
     """Prints what the clusters have cost."""
 

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 UNLIMITED = 10_000
@@ -149,6 +150,12 @@ def jobs(rows: Sequence[dict[str, Any]]) -> None:
         for row in rows
     ]
     table(["ID", "NAME", "USER", "SUBMITTED", "DURATION", "RESOURCES", "STATUS", "REASON"], shown)
+
+
+def events(rows: Sequence[dict[str, Any]]) -> None:
+    """The table of `skyflow events`."""
+    shown = [[f"{datetime.fromtimestamp(row['time']):%Y-%m-%d %H:%M:%S}", row["what"]] for row in rows]
+    table(["WHEN", "WHAT"], shown)
 
 
 def costs(rows: Sequence[dict[str, Any]]) -> None:

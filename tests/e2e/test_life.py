@@ -90,6 +90,22 @@ def test_cost_report_knows_what_is_gone(user: User, life: str) -> None:
     assert "part" in user.ok("cost-report")
 
 
+def test_events_tell_the_story_also_of_what_is_gone(user: User, life: str) -> None:
+    told = [event["what"] for event in json.loads(user.ok("events", "part", "-o", "json"))]
+    assert told[0] == "Launch began."
+    assert told[1].endswith(": ok")
+    story = [
+        "Job 1 SUCCEEDED.",
+        "Start began.",
+        "Start ended: 2 node(s).",
+        "Job 2 SUCCEEDED.",
+        "Down, because it was idle, began.",
+    ]
+    assert [what for what in told if what in story] == story
+    assert "Stop, because it was idle, ended: 1 node(s)." in user.ok("events", life)
+    assert user.run("events", "nobody").returncode == 3
+
+
 def test_wrong_calls(user: User, life: str) -> None:
     for words in (
         ["stop"],

@@ -1,0 +1,68 @@
+"""What happened to a cluster, in order, for as long as Temporal remembers it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from skyflow.errors import SkyflowError
+
+if TYPE_CHECKING:
+    from temporalio.client import WorkflowExecution
+
+    from skyflow.client import Client
+
+KINDS = ("launch", "job", "stop", "start", "down")
+"""First parts of the ids of the workflows that a cluster has, beside itself."""
+
+BEGINS = {"launch": "Launch", "stop": "Stop", "start": "Start", "down": "Down"}
+ENDS = {"TERMINATED": "was terminated", "CANCELED": "was cancelled", "TIMED_OUT": "timed out"}
+
+
+async def events(client: Client, cluster: str) -> list[dict[str, Any]]:
+    """See Client."""
+    found = [one for kind in KINDS for one in await client.executions(kind, cluster)]
+    told = await asyncio.gather(*(_events_of(client, one) for one in found))
+    return sorted((event for events in told for event in events), key=lambda event: event["time"])
+
+
+async def _events_of(client: Client, one: WorkflowExecution) -> list[dict[str, Any]]:
+    kind, number = one.id.partition("/")[0], one.id.rpartition("/")[2]
+    name = f"Job {number}" if kind == "job" else BEGINS[kind]
+    if number.startswith("idle-"):
+        name = f"{name}, because it was idle,"
+    lines = [(one.start_time.timestamp(), f"{name} began.")]
+    if kind == "launch":
+        with suppress(SkyflowError):  # no worker: the rest can be told without it
+            lines += _attempts(await client.attach(one.id).progress())
+    if one.close_time is not None:
+        lines.append((one.close_time.timestamp(), await _end(client, one, name, kind)))
+    return [{"time": time, "what": what, "id": one.id} for time, what in lines]
+
+
+def _attempts(progress: dict[str, Any]) -> Iterator[tuple[float, str]]:
+    for attempt in progress["attempts"]:
+        where = f"{attempt['place']} {attempt['instance_type']}"
+        what = attempt["error"] or "ok" if attempt["seconds"] else "tried"
+        yield attempt["started"] + attempt["seconds"], f"{where}: {what}"
+
+
+async def _end(client: Client, one: WorkflowExecution, name: str, kind: str) -> str:
+    status = one.status.name if one.status is not None else ""
+    if status in ENDS:
+        return f"{name} {ENDS[status]}."
+    try:
+        result = await client.workflow_result(one.id)
+    except SkyflowError as error:
+        return f"{name} failed: {error}"
+    match kind:
+        case "launch" if result["job_id"] is not None:
+            return f"{name} ended: job {result['job_id']} {result['status']}."
+        case "launch":
+            return f"{name} ended."
+        case "job":
+            return f"{name} {result['status']}. {result['reason']}".strip()
+    count = next(value for field, value in result.items() if field in ("stopped", "started", "deleted"))
+    return f"{name} ended: {count} node(s)."
