@@ -20,8 +20,6 @@ SPAN = 1000.0
 TOLERANCE = 1e-6
 """What an amount that was minimised may grow again, at least, while the next one is."""
 EXACT = ["primalTolerance 1e-9", "dualTolerance 1e-9", "integerTolerance 1e-9", "increment 1e-9"]
-MICRO = 1e-6
-
 Pairs = Mapping[tuple[int, int], Iterable[tuple[int, int]]]
 """Of related tasks, the earlier first: the pairs of options that may be had, by position."""
 
@@ -111,22 +109,23 @@ class Program:
     def minimise_makespan(self, schedule: Schedule) -> list[int] | None:
         """An assignment that is over first."""
         end = self._problem.add_variable("end", lowBound=0)
-        self._run(schedule, end)
+        self._run(schedule, end, _scale(schedule))
         return self._solve(end + 0.0)
 
     def limit_makespan(self, schedule: Schedule, limit: int) -> None:
         """Allows only assignments that are over in time."""
-        self._run(schedule, (limit - schedule.lower) * MICRO)
+        scale = _scale(schedule)
+        self._run(schedule, (limit - schedule.lower) * scale, scale)
 
     def _exclude(self, positions: Sequence[int]) -> None:
         """Allows any assignment but this one."""
         chosen = [options[position] for options, position in zip(self._options, positions, strict=True)]
         self._problem += self._pulp.lpSum(chosen) <= len(chosen) - 1
 
-    def _run(self, schedule: Schedule, end: Any) -> None:
+    def _run(self, schedule: Schedule, end: Any, scale: float) -> None:
         """Lets each task begin when its parents' data are there.
 
-        Times are seconds behind the earliest that is possible, so that they are small. What is known of the rest of
+        Times are counted from the earliest that is possible, so that they are small. What is known of the rest of
         the schedule tightens the program: an option's earliest start, and what must come after it.
         """
         lower = schedule.lower
@@ -139,8 +138,8 @@ class Program:
             own = zip(schedule.starts[task], schedule.runs[task], schedule.tails[task], options, strict=True)
             begin, rest = [], []
             for start, run, tail, option in own:
-                begin.append((start + run - early[task]) * MICRO * option)
-                rest.append((tail + early[task] - lower) * MICRO * option)
+                begin.append((start + run - early[task]) * scale * option)
+                rest.append((tail + early[task] - lower) * scale * option)
             self._problem += late[task] >= self._pulp.lpSum(begin)
             self._problem += end >= late[task] + self._pulp.lpSum(rest)
         for (parent, child), table in schedule.moves.items():
@@ -149,10 +148,10 @@ class Program:
                 flip = parent > child
                 pairs = self._pairs[min(parent, child), max(parent, child)].items()
                 ends = [((b, a) if flip else (a, b), variable) for (a, b), variable in pairs]
-                terms = [(shift + table[a][b] + schedule.runs[child][b]) * MICRO * one for (a, b), one in ends]
+                terms = [(shift + table[a][b] + schedule.runs[child][b]) * scale * one for (a, b), one in ends]
             else:
                 runs = zip(schedule.runs[child], self._options[child], strict=True)
-                terms = [(shift + run) * MICRO * option for run, option in runs]
+                terms = [(shift + run) * scale * option for run, option in runs]
             self._problem += late[child] >= late[parent] + self._pulp.lpSum(terms)
 
     def _terms(self, amount: Amount) -> tuple[list[tuple[int, Any]], int, int]:
@@ -188,6 +187,11 @@ _NO_SOLVER = (
     "This graph of tasks needs an integer program, and CBC, its solver, cannot be run on this machine: install the "
     "program `cbc` (coin-or-cbc), or leave the tasks fewer places to choose from."
 )
+
+
+def _scale(schedule: Schedule) -> float:
+    """What a microsecond is in the program, so that the times in it are within `SPAN`."""
+    return SPAN / max(1, *(max(schedule.through(task)) for task in schedule.order))
 
 
 def _solver(pulp: Any) -> Any:

@@ -89,6 +89,33 @@ def test_pairs_are_dropped_by_bounds_that_hold_at_the_prices_of_now() -> None:
     assert assign(problem) == best(problem) == [0, 1, 1]
 
 
+def test_the_program_sees_long_times_and_short_ones_together() -> None:
+    """Weeks and microseconds, in one program: with times in seconds, its solver once found that nothing is feasible."""
+    seconds = [
+        [[0.0, 0.000278, 932706.106802], [0.000652, 0.0, 0.0], [0.000836, 0.000695, 0.0]],
+        [[0.0, 814281.479514, 0.0], [423461.34555, 0.0, 0.0], [0.0, 652337.572128, 0.0]],
+        [[0.0, 0.0, 0.0], [848411.261232, 0.0, 0.0], [0.0, 0.0, 0.0]],
+    ]
+    moves: list[Move] = [lambda source, target, rows=rows: (0.0, rows[source][target]) for rows in seconds]  # type: ignore[misc]
+    first, second, third = moves
+    edges = [
+        *(Edge(3, child, first) for child in (0, 1, 2)),
+        *(Edge(u, v, second) for u, v in ((3, 5), (3, 4), (1, 4), (1, 0), (5, 2))),
+        *(Edge(u, v, third) for u, v in ((1, 5), (5, 0), (1, 2))),
+        Edge(4, 2, first),
+    ]
+    tasks = [
+        [Option(0, 0, 2)],
+        [Option(0, 0, 1), Option(0, 78898.421314, 0)],
+        [Option(0, 584143.877612, 2), Option(0, 145357.462954, 1), Option(0, 0, 1)],
+        [Option(0, 847761.56476, 2), Option(0, 330570.264392, 1), Option(0, 0.000941, 2)],
+        [Option(0, 0.000108, 0), Option(0, 0.000531, 1), Option(0, 0.000517, 2)],
+        [Option(0, 343914.374756, 1), Option(0, 0.000968, 0), Option(0, 0.000445, 0)],
+    ]
+    problem = Problem(tasks, edges, "time")
+    assert value(problem, assign(problem)) == value(problem, best(problem))
+
+
 def test_the_integer_program_is_really_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     own = search.Program.__init__
