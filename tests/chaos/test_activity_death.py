@@ -66,7 +66,9 @@ def wait_until_it_runs(folder: Path) -> None:
         time.sleep(0.05)
 
 
-OTHERS = ("cancel_units", "count_running", "find_hardware")
+OTHERS = (
+    "cancel_units", "close_intervals", "count_running", "describe_nodes", "find_hardware", "start_nodes", "stop_nodes"
+)  # fmt: skip
 """Those that a launch does not need if nothing goes wrong."""
 
 
@@ -97,6 +99,28 @@ def test_death_around_a_cancel(lab: Lab, tmp_path: Path) -> None:
     lab.wait_for_no_nodes()
 
 
+def test_death_around_stop_and_start(lab: Lab, tmp_path: Path) -> None:
+    names = ("stop_nodes", "start_nodes", "describe_nodes")
+    deaths = [f"{name}.{when}" for name in names for when in ("before", "after")]
+    lab.fate(*deaths)
+    lab.ok("launch", "-c", "c-stop", "--num-nodes", "2", "-y", "echo kept > ~/kept", timeout=120)
+    lab.ok("exec", "c-stop", "-d", "--cpus", "1", "--num-nodes", "2", "sleep 300")
+    lab.ok("exec", "c-stop", "-d", "--cpus", "1", "--num-nodes", "2", "cat ~/kept")
+    lab.ok("stop", "c-stop", "-y", timeout=120)
+    assert [row["status"] for row in json.loads(lab.ok("queue", "c-stop", "-o", "json"))][:2] == [
+        "PENDING",
+        "CANCELLED",
+    ]
+    assert '"status": "STOPPED"' in lab.ok("status", "-r", "c-stop", "-o", "json", timeout=120)
+    lab.ok("start", "c-stop", "-y", timeout=120)
+    assert lab.ok("logs", "c-stop", "3", timeout=120).count("kept\n") == 2
+    assert lab.met(*deaths)
+    [row] = [row for row in json.loads(lab.ok("cost-report", "-o", "json")) if row["name"] == "c-stop"]
+    assert (row["num_nodes"], row["status"]) == (2, "UP")
+    lab.ok("down", "c-stop", "-y")
+    lab.wait_for_no_nodes()
+
+
 def test_death_around_a_dry_run(lab: Lab) -> None:
     lab.fate("find_hardware.before", "find_hardware.after")
     assert "local/local/" in lab.run("launch", "-c", "c-dry", "--dryrun", "true", timeout=120).stdout
@@ -105,14 +129,20 @@ def test_death_around_a_dry_run(lab: Lab) -> None:
 
 def test_death_of_the_guardians_look(lab: Lab, tmp_path: Path) -> None:
     """The cluster's workflow is terminated: its job ends in peace, then its nodes go."""
-    lab.fate("count_running.before", "count_running.after")
+    deaths = [f"{name}.{when}" for name in ("count_running", "close_intervals") for when in ("before", "after")]
+    lab.fate(*deaths)
     task = make_task(tmp_path, 5)
     lab.ok("launch", "-c", "c-guard", "-d", task.name, cwd=tmp_path)
     wait_until_it_runs(tmp_path)
     workflow(lab, "terminate", "-w", "cluster/c-guard", "--reason", "test")
     lab.wait_for_no_nodes(120)
     assert counts(tmp_path) == ONCE
-    assert lab.met("count_running.before", "count_running.after")
+    deadline = time.monotonic() + 90
+    while not lab.met(*deaths):  # the ledger comes after the nodes
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    [row] = [row for row in json.loads(lab.ok("cost-report", "-o", "json")) if row["name"] == "c-guard"]
+    assert row["num_nodes"] == 2
 
 
 def test_death_of_the_server(lab: Lab, tmp_path: Path) -> None:
