@@ -269,6 +269,14 @@ class ClusterState(Wire):
         job.status, job.started_at = JobStatus.RUNNING, now
         return [CancelJob(job.id)] if job.cancelling else []
 
+    def ranks_ended(self, job_id: int, ranks: list[int], now: float) -> list[Action]:
+        """A job has ended on these nodes, as the watch saw. What becomes of the job is its own workflow's to say."""
+        job = self.jobs.get(job_id)
+        if job is None or job.status.is_terminal():
+            return []
+        job.done = sorted({*job.done, *ranks})
+        return self._settle(now)
+
     def job_ended(self, end: JobEnd, now: float, notify: bool = False) -> list[Action]:
         """A job is over. With `notify`, its launch hears of it from here (the job's own workflow could not tell it)."""
         job = self.jobs.get(end.job_id)
@@ -432,7 +440,7 @@ class ClusterState(Wire):
         rooms = {node.rank: Room.of(self.offer) for node in self.nodes if node.rank not in away}
         for job in self.active_jobs():
             for rank in job.ranks:
-                if rank in rooms:
+                if rank in rooms and rank not in job.done:
                     rooms[rank].take(job.demand, job.devices.get(rank, []))
         waiting = [Waiting(job.id, job.demand, job.num_nodes) for job in pending]
         turns = schedule(waiting, Room.of(self.offer), rooms)

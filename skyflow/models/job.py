@@ -36,6 +36,8 @@ class JobRecord(Wire):
     """The higher goes first."""
     devices: dict[int, list[int]] = Field(default_factory=dict)
     """Rank, in the cluster, of each of its nodes → the accelerators that it has there."""
+    done: list[int] = Field(default_factory=list)
+    """Those of them on which it has ended: what it had there is free for others."""
     has_setup: bool = False
     submitted_at: float = 0
     started_at: float | None = None
@@ -173,5 +175,5 @@ def setup_unit(job_id: int) -> str:
 
 def as_row(job: JobRecord, accelerator: str) -> dict[str, Any]:
     """A job as `queue` shows it: plain JSON. `accelerator` is the kind of its nodes' accelerators."""
-    row = job.model_dump(mode="json", exclude={"spec", "cancelling"})
+    row = job.model_dump(mode="json", exclude={"spec", "cancelling", "done"})
     return {**row, "resources": job.resources(accelerator)}

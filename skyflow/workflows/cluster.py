@@ -283,6 +283,7 @@ class ClusterWorkflow:
         for job in self.state.active_jobs():
             ends = [RankEnd(rank=e.rank, code=e.code) for e in report.ended if e.unit == run_unit(job.id)]
             if ends and job.ranks:
+                self._do(self.state.ranks_ended(job.id, [end.rank for end in ends], self._now()))
                 await signal(job_workflow_id(self.state.name, self.state.uid, job.id), "rank_ended", ends)
         self.state.cursors = report.cursors
         if report.gone or report.stopped:

@@ -610,3 +610,11 @@ def test_how_the_nodes_are_reached() -> None:
         state.release(Release(workflow_id=name), 1, "life-2")
     state.release(Release(workflow_id="d", nodes_deleted=True), 2, "life-2")
     assert state.access() == {"uid": "life-2", "ways": "", "nodes": [], "ports": []}
+
+
+def test_a_rank_that_has_ended_makes_room_before_the_job_says_so() -> None:
+    state = queued(4, 4)
+    state.job_started(1, 10)
+    assert state.ranks_ended(1, [0], 11) == [StartJob(2)]
+    assert state.jobs[1].status is JobStatus.RUNNING
+    assert state.ranks_ended(1, [0], 12) == [] == state.ranks_ended(9, [0], 12)

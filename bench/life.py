@@ -1,0 +1,126 @@
+"""How fast a cluster goes on: from the end of a job to the next one's first line, from an idle deadline to the stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import time
+from datetime import timedelta
+from statistics import median as middle
+from typing import Any
+
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from bench.home import SKYFLOW, Home
+from bench.measure import Ratio
+
+JOBS = 8
+STOPS = 10
+TRIPS = 20
+DEADLINE_SECONDS = 1.0
+
+
+@activity.defn
+async def nothing() -> None:
+    """The peer's activity."""
+
+
+@workflow.defn
+class Trips:
+    """Activities that do nothing, one after the other."""
+
+    @workflow.run
+    async def run(self) -> None:
+        for _ in range(TRIPS):
+            await workflow.execute_activity(nothing, start_to_close_timeout=timedelta(seconds=10))
+
+
+def run() -> list[Ratio]:
+    """All ratios of this module."""
+    with Home() as home:
+        home.command([*SKYFLOW, "launch", "-c", "life", "--cpus", "1", "true"])
+        address = json.loads((home.path / ".skyflow/server/server.json").read_text())["address"]
+        gaps = _gaps(home)
+        trip, start = asyncio.run(_peer(address))
+        _stop_often(home)
+        late = asyncio.run(_late(address))
+        parts = {"activity round trip": trip, "runner's start": start}
+        return [
+            Ratio("end of a job → next first line / 2 trips + start", middle(gaps), 2 * trip + start, 1, parts=parts),
+            Ratio(f"idle deadline → stop, the latest of {STOPS}", max(late), DEADLINE_SECONDS, 1),
+        ]
+
+
+def _gaps(home: Home) -> list[float]:
+    """Seconds between jobs that wait for each other."""
+    for _ in range(JOBS):
+        words = [*SKYFLOW, "exec", "life", "-d", "--cpus", "1", "date +%s.%N; sleep 1; date +%s.%N"]
+        home.command(words)
+    lines: list[float] = []
+    for number in range(JOBS):
+        argv = [*SKYFLOW, "logs", "life", str(number + 2)]
+        done = subprocess.run(argv, env=home.env, capture_output=True, text=True, check=True)
+        lines += map(float, done.stdout.split())
+    assert len(lines) == 2 * JOBS, lines
+    return [begin - end for end, begin in zip(lines[1:-1:2], lines[2::2], strict=True)]
+
+
+async def _peer(address: str) -> tuple[float, float]:
+    """An activity's round trip, and how long the worker needs to start a job on the node; in seconds, medians."""
+    client = await Client.connect(address)
+    worker = Worker(
+        client, task_queue="bench", workflows=[Trips], activities=[nothing], workflow_runner=UnsandboxedWorkflowRunner()
+    )
+    async with worker:
+        begin = time.perf_counter()
+        await client.execute_workflow(Trips.run, id="trips", task_queue="bench")
+        trip = (time.perf_counter() - begin) / TRIPS
+    starts = []
+    async for job in client.list_workflows("WorkflowType = 'JobWorkflow'"):
+        history = await client.get_workflow_handle(job.id).fetch_history()
+        starts.append(_activity_seconds(history.events, "start_gang"))
+    return trip, middle(starts)
+
+
+def _activity_seconds(events: Any, name: str) -> float:
+    """From its start on the worker to its completion."""
+    (scheduled,) = [
+        event.event_id for event in events if event.activity_task_scheduled_event_attributes.activity_type.name == name
+    ]
+    (started,) = [
+        event.event_time.ToNanoseconds()
+        for event in events
+        if event.activity_task_started_event_attributes.scheduled_event_id == scheduled
+    ]
+    (completed,) = [
+        event.event_time.ToNanoseconds()
+        for event in events
+        if event.activity_task_completed_event_attributes.scheduled_event_id == scheduled
+    ]
+    return float(completed - started) / 1e9
+
+
+def _stop_often(home: Home) -> None:
+    """Launches and lets the idle rule (0 minutes) stop the cluster, again and again."""
+    for _ in range(STOPS):
+        home.command([*SKYFLOW, "launch", "-y", "-c", "life", "-i", "0", "true"])
+        while _status(home) != "STOPPED":
+            time.sleep(0.2)
+
+
+async def _late(address: str) -> list[float]:
+    """Seconds between the moments when the idle rule was due and the starts of the stops."""
+    client = await Client.connect(address)
+    jobs = [one async for one in client.list_workflows("WorkflowType = 'JobWorkflow'")]
+    stops = [one async for one in client.list_workflows("WorkflowType = 'StopWorkflow'")]
+    ends = [one.close_time for one in jobs if one.close_time]
+    return [(stop.start_time - max(end for end in ends if end < stop.start_time)).total_seconds() for stop in stops]
+
+
+def _status(home: Home) -> str:
+    argv = [*SKYFLOW, "status", "life", "-o", "json"]
+    done = subprocess.run(argv, env=home.env, capture_output=True, text=True, check=True)
+    return str(json.loads(done.stdout)[0]["status"])
