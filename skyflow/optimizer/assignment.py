@@ -51,13 +51,11 @@ def _shortest(problem: Problem) -> tuple[int, list[int]]:
     while (narrowed := schedule.narrow(limit - 1)) is not None:
         schedule = narrowed
         found = schedule.find()
-        is_last = schedule.makespan(found) >= limit
-        if is_last:
+        if schedule.makespan(found) >= limit:
             found = Program(schedule.sizes, schedule.pairs(limit - 1)).minimise_makespan(schedule) or found
-        if schedule.makespan(found) < limit:
-            best, limit = schedule.names(found), schedule.makespan(found)
-        if is_last:
+        if schedule.makespan(found) >= limit:
             break
+        best, limit = schedule.names(found), schedule.makespan(found)
     return limit, reduction.indices(best)
 
 
