@@ -38,7 +38,7 @@ def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool, ref
 
         await keep(client)
 
-    run(body)
+    run(body, cleaning=True)
 
 
 def show_endpoints(patterns: list[str] | None, output: str, port: int | None) -> None:
@@ -59,7 +59,7 @@ def show_endpoints(patterns: list[str] | None, output: str, port: int | None) ->
         else:
             view.say(f"Cluster {found[0]['name']} has no open ports. They are given at its launch: --ports 8080")
 
-    run(body, cleaning=True)
+    run(body)
 
 
 async def chosen(client: Client, patterns: list[str] | None) -> list[dict[str, Any]]:

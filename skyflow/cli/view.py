@@ -127,10 +127,10 @@ def _number(value: float | None) -> str:
 def _autostop(view: dict[str, Any]) -> str:
     if view["autostop"] < 0:
         return "-"
-    what = "down" if view["to_down"] else "stop"
+    what, why = "down" if view["to_down"] else "stop", " (safety)" if view["safety"] else ""
     if view["idle_since"] is None or view["status"] == "STOPPED":
-        return f"{what} after {view['autostop']} min{' (safety)' if view['safety'] else ''}"
-    return f"{what} in {span(view['idle_since'] + 60 * view['autostop'] - time.time())}"
+        return f"{what} after {view['autostop']} min{why}"
+    return f"{what} in {span(view['idle_since'] + 60 * view['autostop'] - time.time())}{why}"
 
 
 def jobs(rows: Sequence[dict[str, Any]]) -> None:

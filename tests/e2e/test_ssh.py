@@ -28,6 +28,8 @@ NAME = "Ssh.Box"
 @pytest.fixture(scope="module")
 def launched(user: User) -> Iterator[subprocess.CompletedProcess[str]]:
     """The launch of a cluster of two nodes, by a user who had no SSH config."""
+    for folder in (".ssh", ".skyflow/ssh"):  # others have launched before
+        shutil.rmtree(user.home / folder, ignore_errors=True)
     done = user.run("launch", "-c", NAME, "--num-nodes", "2", "--ports", "18080", "--ports", "18090-18091", "true")
     assert done.returncode == 0, done.stderr
     yield done
