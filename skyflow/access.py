@@ -78,6 +78,8 @@ async def _up(client: Client, cluster: str) -> dict[str, Any]:
             f"Cluster {cluster!r} has lost its node(s) {', '.join(map(str, view['lost']))}. "
             f"Take it down, then launch again: skyflow down {cluster}"
         )
+    if view["status"] == "STOPPED":
+        raise ClusterNotUpError(f"Cluster {cluster!r} is stopped. Start it: skyflow start {cluster}")
     if not _is_up(view):
         raise ClusterNotUpError(f"Cluster {cluster!r} is not up yet: wait for its launch, then try again.")
     if not is_reachable(view["host"], client.settings):

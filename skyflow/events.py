@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -23,17 +24,21 @@ ENDS = {"TERMINATED": "was terminated", "CANCELED": "was cancelled", "TIMED_OUT"
 
 async def events(client: Client, cluster: str) -> list[dict[str, Any]]:
     """See Client."""
-    found = [one for kind in KINDS for one in await client.executions(kind, cluster)]
-    told = await asyncio.gather(*(_events_of(client, one) for one in found))
+    runs = [one for kind in KINDS for one in await client.executions(kind, cluster)]
+    begins: dict[str, float] = {}
+    for one in runs:  # a workflow that began a new history has several
+        begins[one.id] = min(one.start_time.timestamp(), begins.get(one.id, math.inf))
+    last = [one for one in runs if one.status is None or one.status.name != "CONTINUED_AS_NEW"]
+    told = await asyncio.gather(*(_events_of(client, one, begins[one.id]) for one in last))
     return sorted((event for events in told for event in events), key=lambda event: event["time"])
 
 
-async def _events_of(client: Client, one: WorkflowExecution) -> list[dict[str, Any]]:
+async def _events_of(client: Client, one: WorkflowExecution, began: float) -> list[dict[str, Any]]:
     kind, number = one.id.partition("/")[0], one.id.rpartition("/")[2]
     name = f"Job {number}" if kind == "job" else BEGINS[kind]
     if number.startswith("idle-"):
         name = f"{name}, because it was idle,"
-    lines = [(one.start_time.timestamp(), f"{name} began.")]
+    lines = [(began, f"{name} began.")]
     if kind == "launch":
         with suppress(SkyflowError):  # no worker: the rest can be told without it
             lines += _attempts(await client.attach(one.id).progress())

@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCStatusCode
 
 from skyflow.activities.context import Context
-from skyflow.errors import ClusterDoesNotExist, rebuild
+from skyflow.errors import ClusterDoesNotExist, NodeUnreachableError, rebuild
 from skyflow.models.calls import AutostopCall, ClusterCalls, JobSubmission, NodesCall, ReserveCall
 from skyflow.models.cluster import ClusterState
 from skyflow.models.name import cluster_workflow_id, task_queue
@@ -91,7 +91,11 @@ class ClusterActivities(ClusterCalls):
     async def find_life(self, cluster: str) -> str:
         """See ClusterCalls."""
         status, memo = await describe(self.context.client, cluster_workflow_id(cluster))
-        return str(memo.get("cluster", {}).get("uid", "")) if status == "RUNNING" else ""
+        if status != "RUNNING":
+            return ""
+        if "cluster" not in memo:  # it has just begun, or waits for a worker: it has not said who it is
+            raise NodeUnreachableError(f"Cluster {cluster!r} has not shown itself yet.")
+        return str(memo["cluster"]["uid"])
 
     @activity.defn
     async def find_hardware(self, cluster: str) -> Hardware:

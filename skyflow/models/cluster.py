@@ -14,7 +14,13 @@ from typing import Any
 
 from pydantic import Field
 
-from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError, NotSupportedError
+from skyflow.errors import (
+    ClusterDoesNotExist,
+    ClusterNotUpError,
+    LaunchCancelledError,
+    NotSupportedError,
+    UsageError,
+)
 from skyflow.models.job import STOPPED_WITH_GANG, Gang, JobEnd, JobRecord, as_row
 from skyflow.models.node import Node, NodeStatus, Offer
 from skyflow.models.operation import (
@@ -48,6 +54,12 @@ from skyflow.models.schedule import Room, Waiting, schedule
 from skyflow.models.status import ClusterStatus, JobStatus
 from skyflow.models.usage import UpInterval
 from skyflow.models.wire import Wire
+
+RETRY_CHECKS = 5
+"""So many check intervals after a stop or a down that failed, an idle rule is due again at the earliest."""
+
+MAX_JOBS = 1000
+"""Jobs of one cluster that have not ended: they travel through Temporal."""
 
 MAX_REASON = 300
 """Characters that are kept of why a job ended as it did."""
@@ -94,6 +106,10 @@ class ClusterState(Wire):
     """Ranks whose nodes are gone, by what their cloud says."""
     halted: list[int] = Field(default_factory=list)
     """Ranks whose nodes are stopped, by what their cloud says, while others run: nobody here did that."""
+    changes: int = 0
+    """Counts what was done to the nodes, so that an answer of the cloud from before it is known to be old."""
+    unwanted: bool = False
+    """Whether the nodes were started for a launch that was cancelled: they are stopped as soon as they are idle."""
     unreachable_since: float | None = None
     """Since when the cloud could not be asked. Says nothing about the nodes."""
     guarded: bool = False
@@ -111,8 +127,11 @@ class ClusterState(Wire):
         return [job for job in self.jobs.values() if not job.status.is_terminal()]
 
     def is_active(self) -> bool:
-        """Whether somebody uses the cluster. Jobs that wait for stopped nodes do not."""
-        return bool(self.operations) or (not self.stopped and bool(self.active_jobs()))
+        """Whether somebody uses the cluster. A job that is stuck does not, nor does the launch that waits for it."""
+        stuck = self._stuck()
+        if any(op.job_id not in stuck for op in self.operations):
+            return True
+        return not self.stopped and any(job.id not in stuck for job in self.active_jobs())
 
     def is_over(self) -> bool:
         """Nothing exists and nobody wants anything."""
@@ -128,9 +147,10 @@ class ClusterState(Wire):
         return "taken down" if "down" in kinds else "stopped" if "stop" in kinds else ""
 
     def gang(self, ranks: list[int] | None = None) -> Gang:
-        """The nodes of these ranks (all of them if None), ready to be reached."""
+        """The nodes of these ranks (all that run if None), ready to be reached."""
         assert self.offer is not None
-        nodes = [node for node in self.nodes if ranks is None or node.rank in ranks]
+        away = {*self.lost, *self.halted}
+        nodes = [node for node in self.nodes if (node.rank not in away if ranks is None else node.rank in ranks)]
         where = self.offer
         return Gang(
             cluster=self.name,
@@ -197,11 +217,13 @@ class ClusterState(Wire):
             ClusterDoesNotExist: the cluster has nothing to run on, to stop, to start or to delete.
             ClusterNotUpError: exec on a cluster that is not up, stop of one that is being made.
             NotSupportedError: its nodes cannot be stopped.
+            UsageError: it has too many jobs.
         """
         op = self._operation(request.workflow_id)
         actions: list[Action] = []
         if op is None:
             self._admit(request)
+            self.unwanted = self.unwanted and request.kind in ("stop", "down")
             op = Operation(workflow_id=request.workflow_id, kind=request.kind)
             op.exclusive = self._is_exclusive(op)
             self.operations.append(op)
@@ -210,7 +232,8 @@ class ClusterState(Wire):
                 self._add_job(op, request.job, now)
             if request.kind in ("stop", "down"):
                 actions += self._clear_the_way(op, now)
-        if request.force and not any(o.granted for o in self.operations):
+        kept = self._kept_by(op)
+        if request.force and not any(o.granted and o.job_id not in kept for o in self.operations):
             op.granted = True
         actions += self._settle(now)
         # The answer itself carries the grant, so that no signal has to.
@@ -231,13 +254,24 @@ class ClusterState(Wire):
         return [Guard(tuple(self.places))]
 
     def report_nodes(self, report: NodesReport, now: float) -> list[Action]:
-        """The nodes exist and run. From here on the cluster owns them, and the operation shares it."""
+        """The nodes exist and run. From here on the cluster owns them, and the operation shares it.
+
+        Of nodes that were started again, those that are not among them are gone.
+        """
         op = self._operation(report.workflow_id)
         if op is None or report.uid != self.uid:
             raise ClusterDoesNotExist(f"Cluster {self.name!r} has no reservation for this launch any more.")
-        self.nodes = report.nodes
         self.offer = report.offer
         self.stopped, self.halted = False, []
+        self.changes += 1
+        if self.nodes:  # they were started
+            found = {node.id: node for node in report.nodes}
+            self._lose([node.rank for node in self.nodes if node.id not in found])
+            self.nodes = [found.get(node.id, node) for node in self.nodes]
+        else:
+            self.nodes = report.nodes
+        if self.rule is not None and not self.rule.down and not self.offer.can_stop:
+            self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.made_by = self.made_by or report.workflow_id
         self.ports = report.ports
         self.launched_at = self.launched_at or now
@@ -246,7 +280,7 @@ class ClusterState(Wire):
         job = self.jobs.get(op.job_id) if op.job_id is not None else None
         if job is not None and job.has_setup and not job.status.is_terminal():
             job.status = JobStatus.SETTING_UP
-        return self._settle(now)
+        return self._give_up_pending(now) + self._settle(now)
 
     def submit(self, submission: Submission, now: float) -> list[Action]:
         """A launch hands its job over to the queue."""
@@ -310,16 +344,25 @@ class ClusterState(Wire):
         unmade = op.exclusive and not self.nodes and not self.leftover
         if release.nodes_deleted and (op.kind == "down" or unmade):
             actions += self._end_life(next_uid, now)
-        elif release.nodes_stopped:
+        elif release.nodes_stopped and self.nodes:
             actions += self._stopped(now)
-        elif op.kind in ("launch", "start") and op.granted and self.stopped and not self.operations:
-            # Some of its nodes may have been started: nobody wants them any more.
-            actions.append(StartStop(f"again-{self.uid}-{self.epoch}", self.epoch))
+        elif op.kind in ("launch", "start") and op.granted and self.stopped and not self.is_active():
+            actions.append(self._stop_again())  # some of its nodes may have been started, and nobody wants them
         elif release.discard and not self.operations and not any(other is not job for other in self.active_jobs()):
-            # As soon as its job is gone too. A launch that comes first replaces this rule, as it does the safety rule.
-            made = self.made_by == op.workflow_id
-            self.rule, self.idle_since = IdleRule(minutes=0, down=made, safety=True), None
-        return actions + self._settle(now)
+            # As soon as its job is gone too, unless a launch comes first.
+            if self.made_by == op.workflow_id:
+                self.rule = IdleRule(minutes=0, safety=True)
+            else:
+                self.unwanted = True
+            self.idle_since = None
+        failed = op.kind in ("stop", "down") and op.granted and not (release.nodes_stopped or release.nodes_deleted)
+        return actions + self._settle(now, RETRY_CHECKS * self.check_seconds if failed else 0)
+
+    def take_over(self, workflow_id: str, successor: str) -> None:
+        """Another workflow goes on with an operation whose own was terminated; the cluster stays reserved for it."""
+        op = self._operation(workflow_id)
+        if op is not None:
+            op.workflow_id = successor
 
     def observe(self, found: list[NodeStatus], now: float) -> list[Action]:
         """What the cloud says of the nodes: whatever was done to them behind our back."""
@@ -340,7 +383,8 @@ class ClusterState(Wire):
         """
         if self.closing():
             return []
-        self.lost = sorted({*self.lost, *gone})
+        self.changes += 1
+        self._lose(gone)
         away = {*self.lost, *stopped}
         hit = {job.id: tuple(rank for rank in job.ranks if rank in away) for job in self.active_jobs()}
         actions: list[Action] = [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
@@ -349,8 +393,6 @@ class ClusterState(Wire):
             actions += self._stopped(now)
         elif not self.stopped:
             self.halted = sorted({*self.halted, *stopped})
-        if len(self.lost) == len(self.nodes):
-            self.stopped, self.rule, self.idle_since = False, IdleRule(minutes=0, safety=True), None
         self._count_up(now)
         return actions + self._give_up_pending(now) + self._settle(now)
 
@@ -393,17 +435,29 @@ class ClusterState(Wire):
 
     # What follows from every event
 
-    def _settle(self, now: float) -> list[Action]:
+    def _settle(self, now: float, delay: float = 0) -> list[Action]:
+        """What can go on now does. An idle clock that starts now starts so many seconds late."""
         actions = self._grants() + self._starts()
         if self.is_active():
             if self.idle_since is not None:
                 self.idle_since = None
                 actions.append(Busy())
         elif self.runs() and self.idle_since is None:
-            self.idle_since = now
+            self.idle_since = now + delay
             self.epoch += 1
             actions.append(ArmIdle(self.epoch, self.rule))
+            if self.unwanted:
+                actions.append(self._stop_again())
         return actions
+
+    def _stop_again(self) -> Action:
+        return StartStop(f"again-{self.uid}-{self.epoch}", self.epoch)
+
+    def _lose(self, gone: list[int]) -> None:
+        """These nodes are gone. Of a cluster that has none left, whatever else there may be of it is taken down."""
+        self.lost = sorted({*self.lost, *gone})
+        if self.nodes and len(self.lost) == len(self.nodes):
+            self.stopped, self.rule, self.idle_since = False, IdleRule(minutes=0, safety=True), None
 
     def _grants(self) -> list[Action]:
         actions: list[Action] = []
@@ -421,6 +475,7 @@ class ClusterState(Wire):
                 free = not behind and not any(o.exclusive for o in others) and not (op.exclusive and others)
             if free:
                 op.granted = True
+                self.changes += op.exclusive
                 actions.append(Grant(op.workflow_id, self._reservation(op)))
         return actions
 
@@ -433,7 +488,8 @@ class ClusterState(Wire):
 
     def _starts(self) -> list[Action]:
         """Jobs whose turn has come."""
-        pending = self._pending()
+        stuck = self._stuck()
+        pending = [job for job in self._pending() if job.id not in stuck]
         if not pending or self.offer is None or self.stopped or self.closing():
             return []
         away = {*self.lost, *self.halted}
@@ -447,6 +503,13 @@ class ClusterState(Wire):
         for turn in turns:
             self.jobs[turn.id].ranks, self.jobs[turn.id].devices = list(turn.devices), turn.devices
         return [StartJob(turn.id) for turn in turns]
+
+    def _stuck(self) -> set[int | None]:
+        """The jobs that wait and cannot start as the nodes are now: these are stopped, or too few of them run."""
+        if not self.nodes:
+            return set()
+        running = len(self.nodes) - len({*self.lost, *self.halted}) if self.runs() else 0
+        return {job.id for job in self._pending() if job.num_nodes > running}
 
     def _give_up_pending(self, now: float) -> list[Action]:
         """A job whose turn cannot come any more would keep what is left of the cluster for ever."""
@@ -464,6 +527,10 @@ class ClusterState(Wire):
         return sorted(pending, key=lambda job: (-job.priority, job.id))
 
     def _admit(self, request: Reserve) -> None:
+        if request.job is not None and len(self.active_jobs()) >= MAX_JOBS:
+            raise UsageError(
+                f"Cluster {self.name!r} has {MAX_JOBS:,} jobs that have not ended: wait, or use another one as well."
+            )
         if request.kind == "exec" and not self.nodes:
             if self.operations:
                 raise ClusterNotUpError(f"Cluster {self.name!r} is not up yet: wait for its launch, then try again.")
@@ -507,7 +574,8 @@ class ClusterState(Wire):
     def _clear_the_way(self, closing: Operation, now: float) -> list[Action]:
         """Before a stop or a down: everything that came earlier is cancelled."""
         kept = self._kept_by(closing)
-        launches = [op for op in self.operations if op.kind in ("launch", "exec") and op.job_id not in kept]
+        starting = ("launch", "exec", "start")
+        launches = [op for op in self.operations if op.kind in starting and op.job_id not in kept]
         actions: list[Action] = [CancelOperation(op.workflow_id, keep_nodes=True) for op in launches]
         with_launch = {op.job_id for op in launches}
         for job in self.active_jobs():
@@ -523,8 +591,8 @@ class ClusterState(Wire):
 
     def _stopped(self, now: float) -> list[Action]:
         self.stopped, self.halted, self.idle_since = True, [], None
-        if self.rule is not None and self.rule.safety:
-            self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
+        self.changes += 1
+        self.unwanted = False
         self._count_up(now)
         running = [job for job in self.active_jobs() if job.ranks]
         return [Busy(), *(AbandonJob(job.id, self.uid) for job in running)]
@@ -539,13 +607,12 @@ class ClusterState(Wire):
 
     def _count_up(self, now: float) -> None:
         """Begins and ends the intervals of the nodes: from here on the ledger has something to learn."""
-        assert self.offer is not None
         away = {*self.lost, *self.halted}
         ups = {node.rank: node for node in self.nodes if self.runs() and node.rank not in away}
         for rank in [rank for rank, since in self.up.items() if rank not in ups or ups[rank].id != since.node]:
             self.unbooked.append(self.up.pop(rank).model_copy(update={"ended": now}))
         for rank, node in ups.items():
-            if rank not in self.up:
+            if rank not in self.up and self.offer is not None:
                 self.up[rank] = UpInterval.begin(self.name, self.uid, node, self.offer, now)
                 self.unbooked.append(self.up[rank])
 
@@ -563,7 +630,8 @@ class ClusterState(Wire):
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
         self.made_by, self.leftover, self.stopped = "", False, False
-        self.halted, self.unreachable_since = [], None
+        self.halted, self.unreachable_since, self.unwanted = [], None, False
+        self.changes += 1
         self.guarded = False
         self.uid = next_uid
         return actions

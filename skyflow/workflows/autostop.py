@@ -73,6 +73,7 @@ class AutostopWorkflow:
             if due is not None and due <= check:
                 pause, summary = due, "until it was idle for long enough"
             if await wait_for(lambda: self.changed or self.over, pause, summary):
+                await self._begin_anew_if_long()
                 continue
             left = self._seconds_left()
             if left is not None and left <= 0:

@@ -119,14 +119,16 @@ class ClusterWorkflow:
                 if check is None or check.done():
                     check = asyncio.create_task(self._check())
             while self.actions:
-                await self._carry_out(self.actions.pop(0))
+                await self._carry_out(self.actions[0])
+                self.actions.pop(0)  # only now: whoever waits for no actions to be left waits for the last one, too
             # Nothing may come between this last look and the end, or an accepted request would vanish.
             if self._may_close() or self._may_continue():
                 for task in [*beside, *([] if check is None else [check])]:
                     task.cancel()
                 if self._may_close():
                     return
-                workflow.continue_as_new(self.state)
+                # With its memo: who reads it in between must not think that there is no cluster.
+                workflow.continue_as_new(self.state, memo={"cluster": self.state.view()})
 
     def _has_work(self) -> bool:
         return bool(self.actions) or self._may_close() or self._may_continue()
@@ -238,7 +240,7 @@ class ClusterWorkflow:
     async def _watch(self) -> None:
         """One long activity at a time, as long as something may happen on the nodes."""
         while True:
-            await workflow.wait_condition(lambda: self.state.runs() and self.state.is_active())
+            await workflow.wait_condition(self._is_watched)
             request = WatchRequest(gang=self.state.gang(), cursors=self.state.cursors)
             life = self.state.uid
             watching = asyncio.create_task(
@@ -264,11 +266,14 @@ class ClusterWorkflow:
             if life == self.state.uid:
                 await self._take(report)
 
+    def _is_watched(self) -> bool:
+        return self.state.runs() and self.state.is_active() and bool(self.state.gang().nodes)
+
     async def _until_unwatched(self, watching: asyncio.Task[WatchReport], life: str) -> None:
         """Returns when the watch has come back, or cancels it when there is nothing left to be seen."""
 
         def is_needed() -> bool:
-            return self.state.uid == life and self.state.runs() and self.state.is_active()
+            return self.state.uid == life and self._is_watched()
 
         while not watching.done():
             await workflow.wait_condition(lambda: watching.done() or not is_needed())
@@ -280,12 +285,15 @@ class ClusterWorkflow:
             return
 
     async def _take(self, report: WatchReport) -> None:
+        life = self.state.uid
         for job in self.state.active_jobs():
             ends = [RankEnd(rank=e.rank, code=e.code) for e in report.ended if e.unit == run_unit(job.id)]
             if ends and job.ranks:
                 self._do(self.state.ranks_ended(job.id, [end.rank for end in ends], self._now()))
                 await signal(job_workflow_id(self.state.name, self.state.uid, job.id), "rank_ended", ends)
-        self.state.cursors = report.cursors
+        if life != self.state.uid:
+            return
+        self.state.cursors = {**self.state.cursors, **report.cursors}
         if report.gone or report.stopped:
             self._do(self.state.nodes_away(report.gone, report.stopped, self._now()))
 
@@ -312,11 +320,11 @@ class ClusterWorkflow:
     async def _check(self) -> None:
         """Looks after those that have not been heard from: a workflow that was terminated cannot report.
 
-        While nothing is in use, nobody watches the nodes: then the cloud is asked.
+        While nobody watches the nodes, the cloud is asked.
         """
         try:
             await self._look_after_all()
-            if not self.state.is_active():
+            if not self._is_watched():
                 await self._look_at_nodes()
         except (SkyflowError, ActivityError) as error:
             workflow.logger.warning("the check failed, and is tried again: %s", error)
@@ -324,7 +332,7 @@ class ClusterWorkflow:
 
     async def _look_at_nodes(self) -> None:
         state = self.state
-        life, found = state.uid, list[NodeStatus]()
+        life, changes, found = state.uid, state.changes, list[NodeStatus]()
         try:
             for place in state.places if state.nodes else []:
                 gang = GangRef(
@@ -345,7 +353,7 @@ class ClusterWorkflow:
             state.unreachable_since = state.unreachable_since or self._now()
             return
         state.unreachable_since = None
-        if life == state.uid:
+        if changes == state.changes:  # otherwise it may be from before what was done meanwhile
             self._do(state.observe(found, self._now()))
 
     async def _look_after_all(self) -> None:
@@ -362,11 +370,12 @@ class ClusterWorkflow:
         for workflow_id in gone:
             # A job that completed has told its end; an operation that completed has released, unless a late retry of
             # its reservation came after that.
+            completed = statuses[workflow_id] == "COMPLETED"
             try:
-                if workflow_id in jobs and statuses[workflow_id] != "COMPLETED":
+                if workflow_id in jobs and not completed:
                     await self._bury_job(jobs[workflow_id])
                 elif workflow_id in operations:
-                    await self._bury_operation(operations[workflow_id])
+                    await self._bury_operation(operations[workflow_id], completed)
             except (SkyflowError, ActivityError) as error:
                 if is_being_cancelled():
                     raise
@@ -399,8 +408,18 @@ class ClusterWorkflow:
             end = JobEnd(job_id=job.id, status=JobStatus.FAILED_DRIVER, reason=reason)
             self._do(self.state.job_ended(end, self._now(), notify=True))
 
-    async def _bury_operation(self, op: Operation) -> None:
-        state = self.state
+    async def _bury_operation(self, op: Operation, completed: bool) -> None:
+        """An operation whose workflow has ended without a word, if it still holds the cluster. What it was about to do
+        to nodes that exist, another goes on with."""
+        state, life = self.state, self.state.uid
+        if not any(held is op for held in state.operations):
+            return
+        if op.kind in ("stop", "down") and op.granted and state.nodes and not completed:
+            kind: Literal["stop", "down"] = "down" if op.kind == "down" else "stop"
+            request_id = f"again-{life}"
+            state.take_over(op.workflow_id, operation_workflow_id(kind, state.name, request_id))
+            await self._close(kind, request_id, None)
+            return
         making = op.kind == "launch" and op.exclusive and op.granted and not state.nodes
         if making:
             for place in state.places:
@@ -419,12 +438,9 @@ class ClusterWorkflow:
                     host=place.host,
                     seconds=DELETE_SECONDS,
                 )
-        release = Release(workflow_id=op.workflow_id, nodes_deleted=making)
-        self._do(state.release(release, self._now(), self._next_uid()))
-        if op.kind == "down" and state.nodes:
-            self._do([StartDown(f"again-{state.uid}")])
-        if op.kind == "stop" and state.runs():
-            self._do([StartStop(f"again-{state.uid}")])
+        if life == state.uid:
+            release = Release(workflow_id=op.workflow_id, nodes_deleted=making)
+            self._do(state.release(release, self._now(), self._next_uid()))
 
     def _next_uid(self) -> str:
         return f"{workflow.now():%Y%m%dT%H%M%S}-{workflow.uuid4().hex[:8]}"
@@ -484,7 +500,8 @@ class ClusterWorkflow:
         """A launch is about to make nodes at this place. Answers once somebody guards it."""
         self.updates += 1
         self._do(self.state.expect(expect))
-        await workflow.wait_condition(lambda: self.state.guarded and not self.actions)
+        life = self.state.uid
+        await workflow.wait_condition(lambda: (self.state.guarded and not self.actions) or self.state.uid != life)
 
     @workflow.update
     async def refresh(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from skyflow.errors import UsageError
+    from skyflow.errors import ClusterDoesNotExist, UsageError
     from skyflow.models.calls import ClusterCalls, ReserveCall
     from skyflow.models.name import cluster_workflow_id
     from skyflow.models.node import GangRef
@@ -51,7 +51,13 @@ class Operation:
         self.reservation = Reservation()
 
     async def reserve(self, request: OperationRequest) -> Reservation:
-        """Asks until granted. What runs on the cluster has PATIENCE to end; then a stop or a down goes ahead."""
+        """Asks until granted.
+
+        What runs on the cluster has PATIENCE to end; then a stop or a down goes ahead.
+
+        Raises:
+            ClusterDoesNotExist: there is nothing to stop or to start any more.
+        """
         me = workflow.info().workflow_id
         force = False
         while not self.reservation.granted:
@@ -66,6 +72,9 @@ class Operation:
             force = not self.reservation.granted and not await wait_for(
                 lambda: self.reservation.granted, PATIENCE, "for running jobs to stop"
             )
+        if self.kind != "down" and not self.reservation.nodes:  # a down was ahead of it
+            await self.release(request.cluster)
+            raise ClusterDoesNotExist(f"Cluster {request.cluster!r} was taken down. See: skyflow status")
         return self.reservation
 
     def gangs(self, cluster: str) -> list[GangRef]:

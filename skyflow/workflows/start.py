@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from skyflow.errors import ProvisionError, ResourcesUnavailableError, SkyflowError
+    from skyflow.errors import (
+        ClusterNotUpError,
+        LaunchCancelledError,
+        ProvisionError,
+        ResourcesUnavailableError,
+        SkyflowError,
+    )
     from skyflow.models.calls import AutostopCall, CloudCalls, ClusterCalls, NodesCall
     from skyflow.models.node import GangRef, Node
-    from skyflow.models.operation import AutostopSetting, NodesReport, Reservation
+    from skyflow.models.operation import AutostopSetting, CancelRequest, NodesReport, Reservation
     from skyflow.workflows.call import call, pauses
     from skyflow.workflows.operation import Operation, OperationRequest
 
@@ -21,6 +29,7 @@ async def start_nodes(cluster: str, held: Reservation, retry_until_up: bool) -> 
 
     Raises:
         ResourcesUnavailableError: that place cannot give them now. There is no other (PARITY C05).
+        ClusterNotUpError: some of them are gone.
     """
     assert held.offer is not None
     offer = held.offer
@@ -43,6 +52,11 @@ async def start_nodes(cluster: str, held: Reservation, retry_until_up: bool) -> 
     )
     call_report = NodesCall(cluster=cluster, report=report)
     await call(ClusterCalls.report_nodes, call_report, "START · hand the nodes to the cluster")
+    if gone := len(held.nodes) - len({node.id for node in nodes} & {node.id for node in held.nodes}):
+        raise ClusterNotUpError(
+            f"Cluster {cluster!r} has lost {gone} of its nodes while it was stopped. Take it down, then launch again: "
+            f"skyflow down {cluster}"
+        )
     return nodes
 
 
@@ -52,9 +66,26 @@ class StartWorkflow(Operation):
 
     kind = "start"
 
+    @workflow.init
+    def __init__(self, request: Any) -> None:
+        super().__init__()
+        self.body: asyncio.Task[dict[str, Any]] | None = None
+        self.cancelled = False
+
     @workflow.run
     async def run(self, request: Any) -> dict[str, Any]:
         asked = OperationRequest.parse(request)
+        self.body = asyncio.create_task(self._start(asked))
+        if self.cancelled:
+            self.body.cancel()
+        try:
+            return await self.body
+        except (asyncio.CancelledError, ActivityError):
+            if not self.cancelled:
+                raise
+            raise LaunchCancelledError(f"The start of cluster {asked.cluster!r} was cancelled.") from None
+
+    async def _start(self, asked: OperationRequest) -> dict[str, Any]:
         held = await self.reserve(asked)
         try:
             started = 0
@@ -67,3 +98,10 @@ class StartWorkflow(Operation):
         finally:
             await self.release(asked.cluster)
         return {"cluster": asked.cluster, "started": started}
+
+    @workflow.signal
+    async def cancel(self, request: CancelRequest | None = None) -> None:
+        """Gives the start up: what it has started is stopped again."""
+        self.cancelled = True
+        if self.body is not None:
+            self.body.cancel()

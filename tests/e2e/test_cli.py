@@ -260,7 +260,11 @@ WRONG = {
     "a bad number": (["launch", "--num-nodes", "0", "true"], 2, "num_nodes"),
     "a flag that wants a number": (["launch", "--num-nodes", "x", "true"], 2, "(it is 'x'). See: "),
     "a flag that wants one of several": (["launch", "-o", "x", "true"], 2, "'x' is not one of 'table', 'json'. See: "),
-    "no idle rule, and down": (["launch", "-i", "-5", "--down", "true"], 2, "Negative idle minutes mean that the cluster stays"),
+    "no idle rule, and down": (
+        ["launch", "-i", "-5", "--down", "true"],
+        2,
+        "Negative idle minutes mean that the cluster stays",
+    ),
     "an unknown cloud": (["launch", "--infra", "moon", "true"], 2, "moon"),
     "no offer that fits": (["launch", "-c", "big", "--cpus", "100000", "true"], 4, "No offer fits"),
 }

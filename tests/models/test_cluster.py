@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError
-from skyflow.models.cluster import ClusterState
+from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError, UsageError
+from skyflow.models.cluster import MAX_JOBS, ClusterState
 from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import Node, NodeStatus, Offer
 from skyflow.models.operation import (
@@ -568,15 +568,151 @@ def test_an_idle_rule_that_stops_holds_for_what_is_left_of_a_cluster_too() -> No
 def test_a_launch_that_started_nodes_and_was_cancelled_stops_them_again() -> None:
     state = fresh()
     launch(state, "a", job=False)
+    state.set_autostop(AutostopSetting(minutes=7), 1)
     state.release(Release(workflow_id="a"), 1, "life-2")
     stopped(state)
     reservation, _ = state.reserve(Reserve(workflow_id="b", kind="launch"), 60)
     assert (reservation.granted, reservation.stopped) == (True, True)
     state.report_nodes(NodesReport(workflow_id="b", uid="life-1", nodes=[node(0)], offer=OFFER), 61)
-    [arm] = state.release(Release(workflow_id="b", discard=True), 62, "life-2")
-    assert isinstance(arm, ArmIdle) and arm.rule == IdleRule(minutes=0, down=False, safety=True)
+    arm, again = state.release(Release(workflow_id="b", discard=True), 62, "life-2")
+    assert arm == ArmIdle(state.epoch, IdleRule(minutes=7, down=False))
+    assert again == StartStop(f"again-life-1-{state.epoch}", state.epoch)
     stopped(state)
-    assert state.rule == IdleRule(minutes=60, safety=True), "the next start is not undone at once"
+    assert state.rule == IdleRule(minutes=7, down=False), "the user's own rule is what it was"
+
+
+def test_started_nodes_that_nobody_wanted_stay_for_who_wants_them() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    stopped(state)
+    state.reserve(Reserve(workflow_id="b", kind="launch", job=JobRecord(id=0)), 60)
+    state.report_nodes(NodesReport(workflow_id="b", uid="life-1", nodes=[node(0)], offer=OFFER), 61)
+    state.submit(Submission(workflow_id="b", job_id=1, spec="key"), 61)
+    state.job_started(1, 61)
+    state.release(Release(workflow_id="b", discard=True), 62, "life-2")
+    assert state.unwanted, "until its job has ended"
+    state.reserve(Reserve(workflow_id="c", kind="exec"), 63)
+    state.job_ended(JobEnd(job_id=1, status=JobStatus.CANCELLED), 64)
+    [arm] = state.release(Release(workflow_id="c"), 65, "life-2")
+    assert isinstance(arm, ArmIdle)
+
+
+def test_a_stop_behind_a_down_finds_nothing_and_breaks_nothing() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.reserve(Reserve(workflow_id="d", kind="down"), 2)
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 2)
+    state.release(Release(workflow_id="d", nodes_deleted=True), 3, "life-2")
+    reservation, _ = state.reserve(Reserve(workflow_id="s", kind="stop"), 4)
+    assert (reservation.granted, reservation.nodes) == (True, [])
+    assert state.release(Release(workflow_id="s", nodes_stopped=True), 5, "life-3") == []
+    assert state.is_over()
+
+
+def waiting_on_stopped() -> ClusterState:
+    """A stopped cluster, and a launch that waits for its job."""
+    state = queued(4, 4)
+    state.release(Release(workflow_id="a"), 10, "life-2")
+    state.job_started(1, 10)
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 11)
+    state.job_ended(JobEnd(job_id=1, status=JobStatus.CANCELLED), 12)
+    state.release(Release(workflow_id="x1"), 12, "life-2")
+    state.release(Release(workflow_id="s", nodes_stopped=True), 13, "life-2")
+    assert state.status is ClusterStatus.STOPPED
+    assert [op.workflow_id for op in state.operations] == ["x2"]
+    return state
+
+
+def test_a_launch_that_waits_for_a_stopped_cluster_does_not_use_it() -> None:
+    state = waiting_on_stopped()
+    assert not state.is_active()
+    state.reserve(Reserve(workflow_id="b", kind="start"), 60)
+    [again] = state.release(Release(workflow_id="b"), 61, "life-2")
+    assert isinstance(again, StartStop)
+    assert state.reserve(Reserve(workflow_id="s2", kind="stop", epoch=again.epoch), 62)[0].granted
+
+
+def test_a_start_that_finds_fewer_nodes_has_lost_the_others() -> None:
+    state = fresh()
+    launch(state, "a", job=False, nodes=2)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    stopped(state)
+    state.reserve(Reserve(workflow_id="b", kind="start"), 60)
+    strange = node(0).model_copy(update={"id": "left over"})
+    state.report_nodes(NodesReport(workflow_id="b", uid="life-1", nodes=[node(0), strange], offer=OFFER), 61)
+    assert ([one.id for one in state.nodes], state.lost, set(state.up)) == (["n0", "n1"], [1], {0})
+    assert state.status is ClusterStatus.INIT
+
+
+def test_a_job_for_more_nodes_than_run_keeps_nothing_up_and_nobody_waiting() -> None:
+    state = queued(4, nodes=2)
+    state.reserve(Reserve(workflow_id="wide", kind="exec", job=JobRecord(id=0, num_nodes=2)), 5)
+    state.submit(Submission(workflow_id="wide", job_id=2, spec="key", demand=Demand(accelerators=4)), 5)
+    state.reserve(Reserve(workflow_id="small", kind="exec", job=JobRecord(id=0)), 6)
+    state.submit(Submission(workflow_id="small", job_id=3, spec="key", demand=Demand(accelerators=4)), 6)
+    assert state.jobs[3].ranks == [], "the head of the line is not delayed"
+    away = 1 - state.jobs[1].ranks[0]
+    state.nodes_away([], [away], 7)
+    assert state.status is ClusterStatus.INIT
+    assert end(state, 1) == [3], "which cannot start any more"
+    for name in ("a", "x1", "wide", "small"):
+        state.release(Release(workflow_id=name), 70, "life-2")
+    end(state, 3)
+    assert not state.is_active() and state.idle_since is not None
+    assert state.jobs[2].status is JobStatus.PENDING
+
+
+def test_a_rule_that_the_nodes_cannot_follow_becomes_the_safety_rule() -> None:
+    state = fresh()
+    state.reserve(Reserve(workflow_id="a", kind="launch"), 0)
+    state.set_autostop(AutostopSetting(minutes=5), 1)
+    spot = OFFER.model_copy(update={"can_stop": False})
+    state.report_nodes(NodesReport(workflow_id="a", uid="life-1", nodes=[node(0)], offer=spot), 2)
+    assert state.rule == IdleRule(minutes=60, safety=True)
+
+
+def test_an_idle_stop_that_failed_is_not_tried_again_at_once() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.set_autostop(AutostopSetting(minutes=0), 1)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.reserve(Reserve(workflow_id="s", kind="stop", epoch=state.epoch), 2)
+    state.release(Release(workflow_id="s"), 3, "life-2")
+    assert state.idle_since == 3 + 5 * state.check_seconds
+
+
+def test_a_forced_stop_does_not_mind_who_only_waits() -> None:
+    state = queued(4, 4)
+    state.release(Release(workflow_id="a"), 10, "life-2")
+    state.job_started(1, 10)
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 11)
+    state.release(Release(workflow_id="x1"), 12, "life-2")
+    assert not state.reserve(Reserve(workflow_id="s", kind="stop"), 13)[0].granted
+    assert state.reserve(Reserve(workflow_id="s", kind="stop", force=True), 40)[0].granted
+
+
+def test_a_cluster_takes_so_many_jobs_and_no_more() -> None:
+    state = queued(*[4.0] * 3)
+    state.jobs |= {number: state.jobs[3].model_copy(update={"id": number}) for number in range(4, MAX_JOBS + 1)}
+    with pytest.raises(UsageError, match="1,000 jobs that have not ended"):
+        state.reserve(Reserve(workflow_id="more", kind="exec", job=JobRecord(id=0)), 9)
+    state.reserve(Reserve(workflow_id="no job", kind="exec"), 9)
+
+
+def test_another_workflow_goes_on_with_an_operation() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 2)
+    state.take_over("s", "s2")
+    state.take_over("unknown", "s3")
+    reservation, actions = state.reserve(Reserve(workflow_id="s2", kind="stop"), 3)
+    assert (reservation.granted, actions) == (True, [])
+    assert state.release(Release(workflow_id="s"), 4, "life-2") == []
+    state.release(Release(workflow_id="s2", nodes_stopped=True), 5, "life-2")
+    assert state.status is ClusterStatus.STOPPED
 
 
 def test_a_start_that_failed_leaves_nothing_running() -> None:

@@ -201,8 +201,10 @@ class Host:
         records = list(_matching(self._folder.records(), match))
 
         def answer(failed: dict[str, str]) -> None:
+            # One that cannot be started now (its port is taken) is not stopped: its jobs may run on.
+            stopped = {record.id for record in records if self._folder.node(record.id).stopped.exists()}
             nodes = [
-                {"record": asdict(record), "state": "stopped" if f"start {record.id}" in failed else "running"}
+                {"record": asdict(record), "state": "stopped" if record.id in stopped else "running"}
                 for record in records
             ]
             self._answer(peer, {"nodes": nodes})
