@@ -23,7 +23,7 @@ from skyflow.errors import ClusterDoesNotExist, NodeUnreachableError, rebuild
 from skyflow.models.calls import AutostopCall, ClusterCalls, JobSubmission, NodesCall, ReserveCall
 from skyflow.models.cluster import ClusterState
 from skyflow.models.name import cluster_workflow_id, task_queue
-from skyflow.models.operation import Hardware, Reservation
+from skyflow.models.operation import Hardware, Reservation, Reserve
 from skyflow.store.spec import put_spec
 
 
@@ -37,6 +37,7 @@ class ClusterActivities(ClusterCalls):
     async def reserve_cluster(self, call: ReserveCall) -> Reservation:
         """See ClusterCalls. It is what a launch does first, so here a client with another store is refused."""
         self.context.check_store(call.store)
+        await self._check_still_wanted(call.reserve)
         if not call.create:
             answer: Reservation = await self._update(call.cluster, "reserve", call.reserve, Reservation)
             return answer
@@ -112,6 +113,14 @@ class ClusterActivities(ClusterCalls):
                 return Hardware()
             raise
 
+    async def _check_still_wanted(self, reserve: Reserve) -> None:
+        """A worker that was frozen may wake up long after its request is over: it must not close what came since."""
+        if reserve.kind in ("launch", "exec"):
+            return
+        status, _ = await describe(self.context.client, reserve.workflow_id)
+        if status != "RUNNING":
+            raise ClusterDoesNotExist(f"{reserve.workflow_id} is over; it reserves nothing any more.")
+
     async def _update(self, cluster: str, name: str, message: Any, result: type[Any] | None = None) -> Any:
         return await update(self.context.client, cluster, name, message, result)
 
@@ -152,4 +161,6 @@ def _typed(error: WorkflowUpdateFailedError) -> Exception:
     cause = error.cause
     if not isinstance(cause, ApplicationError):
         return error
+    if cause.type == "AcceptedUpdateCompletedWorkflow":
+        return ClusterDoesNotExist("The cluster was terminated before it answered. See: skyflow status")
     return rebuild(cause.type, cause.message, cause.details[0] if cause.details else {})

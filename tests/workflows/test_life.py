@@ -148,7 +148,12 @@ async def test_a_stop_that_the_cloud_refuses_is_not_tried_again_at_once(world: S
     await launched(world, unique, idle_minutes_to_autostop=0)
     await until(lambda: asyncio.sleep(0, world.calls.count("stop_nodes") == 2))
     clock = world.client.get_workflow_handle(autostop_workflow_id(unique, (await view(world, unique))["uid"]))
-    assert (await clock.query("clock"))["since"] > time.time()
+
+    async def is_later() -> bool:
+        now = await clock.query("clock")
+        return now is not None and now["since"] > time.time()
+
+    await until(is_later)
 
 
 async def test_a_reservation_that_comes_after_its_down_is_over_deletes_nothing(world: SlowCloud, unique: str) -> None:
