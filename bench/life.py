@@ -43,8 +43,9 @@ def run() -> list[Ratio]:
     with Home() as home:
         home.command([*SKYFLOW, "launch", "-c", "life", "--cpus", "1", "true"])
         address = json.loads((home.path / ".skyflow/server/server.json").read_text())["address"]
-        gaps = _gaps(home)
-        trip, start = asyncio.run(_peer(address))
+        times = _jobs(home)
+        gaps = [times[number + 1][0] - times[number][1] for number in list(times)[:-1]]
+        trip, start = asyncio.run(_peer(address, {number: first for number, (first, _) in times.items()}))
         _stop_often(home)
         late = asyncio.run(_late(address))
         parts = {"activity round trip": trip, "runner's start": start}
@@ -54,22 +55,24 @@ def run() -> list[Ratio]:
         ]
 
 
-def _gaps(home: Home) -> list[float]:
-    """Seconds between jobs that wait for each other."""
+def _jobs(home: Home) -> dict[int, tuple[float, float]]:
+    """Job → when it printed its first and its last line. Each waits for the one before it."""
     for _ in range(JOBS):
-        words = [*SKYFLOW, "exec", "life", "-d", "--cpus", "1", "date +%s.%N; sleep 1; date +%s.%N"]
-        home.command(words)
-    lines: list[float] = []
-    for number in range(JOBS):
-        argv = [*SKYFLOW, "logs", "life", str(number + 2)]
+        home.command([*SKYFLOW, "exec", "life", "-d", "--cpus", "1", "date +%s.%N; sleep 1; date +%s.%N"])
+    times = {}
+    for number in range(2, JOBS + 2):
+        argv = [*SKYFLOW, "logs", "life", str(number)]
         done = subprocess.run(argv, env=home.env, capture_output=True, text=True, check=True)
-        lines += map(float, done.stdout.split())
-    assert len(lines) == 2 * JOBS, lines
-    return [begin - end for end, begin in zip(lines[1:-1:2], lines[2::2], strict=True)]
+        first, last = map(float, done.stdout.split())
+        times[number] = first, last
+    return times
 
 
-async def _peer(address: str) -> tuple[float, float]:
-    """An activity's round trip, and how long the worker needs to start a job on the node; in seconds, medians."""
+async def _peer(address: str, firsts: dict[int, float]) -> tuple[float, float]:
+    """An activity's round trip; and how long it takes from the activity that starts a job to the job's first line.
+
+    Both in seconds, medians.
+    """
     client = await Client.connect(address)
     worker = Worker(
         client, task_queue="bench", workflows=[Trips], activities=[nothing], workflow_runner=UnsandboxedWorkflowRunner()
@@ -80,13 +83,15 @@ async def _peer(address: str) -> tuple[float, float]:
         trip = (time.perf_counter() - begin) / TRIPS
     starts = []
     async for job in client.list_workflows("WorkflowType = 'JobWorkflow'"):
-        history = await client.get_workflow_handle(job.id).fetch_history()
-        starts.append(_activity_seconds(history.events, "start_gang"))
+        number = int(job.id.rpartition("/")[2])
+        if number in firsts:
+            history = await client.get_workflow_handle(job.id).fetch_history()
+            starts.append(firsts[number] - _begin(history.events, "start_gang"))
     return trip, middle(starts)
 
 
-def _activity_seconds(events: Any, name: str) -> float:
-    """From its start on the worker to its completion."""
+def _begin(events: Any, name: str) -> float:
+    """When an activity began on the worker, in epoch seconds."""
     (scheduled,) = [
         event.event_id for event in events if event.activity_task_scheduled_event_attributes.activity_type.name == name
     ]
@@ -95,12 +100,7 @@ def _activity_seconds(events: Any, name: str) -> float:
         for event in events
         if event.activity_task_started_event_attributes.scheduled_event_id == scheduled
     ]
-    (completed,) = [
-        event.event_time.ToNanoseconds()
-        for event in events
-        if event.activity_task_completed_event_attributes.scheduled_event_id == scheduled
-    ]
-    return float(completed - started) / 1e9
+    return float(started) / 1e9
 
 
 def _stop_often(home: Home) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from pydantic import ValidationError
 from temporalio import workflow
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from skyflow.errors import ClusterDoesNotExist, UsageError
+    from skyflow.errors import ClusterDoesNotExist, SkyflowError, UsageError
     from skyflow.models.calls import ClusterCalls, ReserveCall
     from skyflow.models.name import cluster_workflow_id
     from skyflow.models.node import GangRef
@@ -18,6 +20,10 @@ with workflow.unsafe.imports_passed_through():
 
 PATIENCE = 30.0
 """Seconds that running jobs get to stop before their nodes are stopped or deleted under them."""
+
+
+FAILURES = (SkyflowError, ActivityError, asyncio.CancelledError)
+"""What an operation ends with, if not well. (Not `finally`: a workflow that is put aside must not go on in there.)"""
 
 
 class OperationRequest(Wire):

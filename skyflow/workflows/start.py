@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import (
@@ -21,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.node import GangRef, Node
     from skyflow.models.operation import AutostopSetting, CancelRequest, NodesReport, Reservation
     from skyflow.workflows.call import call, pauses
-    from skyflow.workflows.operation import Operation, OperationRequest
+    from skyflow.workflows.operation import FAILURES, Operation, OperationRequest
 
 
 async def start_nodes(cluster: str, held: Reservation, retry_until_up: bool) -> list[Node]:
@@ -80,23 +79,25 @@ class StartWorkflow(Operation):
             self.body.cancel()
         try:
             return await self.body
-        except (asyncio.CancelledError, ActivityError):
+        except FAILURES:
             if not self.cancelled:
                 raise
             raise LaunchCancelledError(f"The start of cluster {asked.cluster!r} was cancelled.") from None
 
     async def _start(self, asked: OperationRequest) -> dict[str, Any]:
         held = await self.reserve(asked)
+        started = 0
         try:
-            started = 0
             if held.stopped:
                 started = len(await start_nodes(asked.cluster, held, asked.retry_until_up))
             if asked.idle_minutes_to_autostop is not None:
                 setting = AutostopSetting(minutes=asked.idle_minutes_to_autostop, down=asked.down)
                 setting_call = AutostopCall(cluster=asked.cluster, setting=setting)
                 await call(ClusterCalls.set_autostop, setting_call, "START · set the idle rule")
-        finally:
+        except FAILURES:
             await self.release(asked.cluster)
+            raise
+        await self.release(asked.cluster)
         return {"cluster": asked.cluster, "started": started}
 
     @workflow.signal

@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.errors import SkyflowError
     from skyflow.models.calls import CloudCalls
     from skyflow.workflows.call import call
-    from skyflow.workflows.operation import Operation, OperationRequest
+    from skyflow.workflows.operation import FAILURES, Operation, OperationRequest
 
 
 @workflow.defn(failure_exception_types=[SkyflowError])
@@ -23,12 +23,13 @@ class StopWorkflow(Operation):
     async def run(self, request: Any) -> dict[str, Any]:
         asked = OperationRequest.parse(request)
         await self.reserve(asked)
-        stopped, done = 0, False
+        stopped = 0
         try:
             for gang in self.gangs(asked.cluster):
                 summary = f"STOP · stop the nodes in {gang.cloud}"
                 stopped += await call(CloudCalls.stop_nodes, gang, summary, kind="cloud", host=gang.host)
-            done = True
-        finally:
-            await self.release(asked.cluster, nodes_stopped=done)
+        except FAILURES:
+            await self.release(asked.cluster)
+            raise
+        await self.release(asked.cluster, nodes_stopped=True)
         return {"cluster": asked.cluster, "stopped": stopped}

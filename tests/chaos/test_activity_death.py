@@ -72,12 +72,18 @@ OTHERS = (
 """Those that a launch does not need if nothing goes wrong."""
 
 
-@pytest.mark.parametrize("name", [name for name in ACTIVITIES if name not in OTHERS])
-def test_death_around_an_activity_of_a_launch(lab: Lab, tmp_path: Path, name: str) -> None:
-    deaths = [f"{name}.before", f"{name}.after"]
+PATIENT = ("find_life", "list_ended")
+"""For those who have heard nothing for a while, and come again while the job still runs."""
+EACH = [name for name in ACTIVITIES if name not in (*OTHERS, *PATIENT)]
+PAIRS = [tuple(EACH[first : first + 2]) for first in range(0, len(EACH), 2)]
+
+
+@pytest.mark.parametrize("names", [*PAIRS, PATIENT], ids=" ".join)
+def test_death_around_an_activity_of_a_launch(lab: Lab, tmp_path: Path, names: tuple[str, ...]) -> None:
+    deaths = [f"{name}.{when}" for name in names for when in ("before", "after")]
     lab.fate(*deaths)
-    # These two are for those who have heard nothing for a while, and come again while the job still runs.
-    task = make_task(tmp_path, 20 if name in ("find_life", "list_ended") else 2.5)
+    task = make_task(tmp_path, 20 if names == PATIENT else 2.5)
+    name = names[0]
     cluster = f"c-{name.replace('_', '-')}"
     done = lab.run("launch", "-c", cluster, "--down", "-y", task.name, cwd=tmp_path, timeout=200)
     assert done.returncode == 0, done.stderr
