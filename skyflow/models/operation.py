@@ -55,6 +55,7 @@ class Hardware(Wire):
     uid: str = ""
     num_nodes: int = 0
     is_up: bool = False
+    is_stopped: bool = False
     offer: Offer | None = None
 
 

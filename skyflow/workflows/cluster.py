@@ -542,8 +542,14 @@ class ClusterWorkflow:
     def hardware(self) -> Hardware:
         """What there is, for a dry run."""
         state = self.state
-        is_up = state.status.value == "UP"
-        return Hardware(uid=state.uid, num_nodes=len(state.nodes), is_up=is_up, offer=state.offer)
+        status = state.status.value
+        return Hardware(
+            uid=state.uid,
+            num_nodes=len(state.nodes),
+            is_up=status == "UP",
+            is_stopped=status == "STOPPED",
+            offer=state.offer,
+        )
 
     @workflow.query
     def queue(self) -> list[dict[str, Any]]:

@@ -169,7 +169,8 @@ class LaunchWorkflow:
                 num_offers=self.progressed.num_offers,
                 explanation=plan.explanation,
             )
-        if not found.is_up:
+        would_start = found.is_stopped and Stage.PROVISION in self.stages
+        if not found.is_up and not would_start:
             raise ClusterNotUpError(f"Cluster {self.cluster!r} is not up. See: skyflow status {self.cluster}")
         self.offer = found.offer
         self._fit(found.num_nodes)

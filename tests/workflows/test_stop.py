@@ -77,6 +77,17 @@ async def test_a_launch_starts_a_stopped_cluster(world: World, unique: str) -> N
     assert not any(call.startswith(("rank_offers", "create_nodes")) for call in world.calls)
 
 
+async def test_a_dry_run_of_a_launch_says_that_a_stopped_cluster_would_do(world: World, unique: str) -> None:
+    await launched(world, unique)
+    await (await operate(world, "Stop", unique)).result()
+    dry = {"task": {"run": "x"}, "cluster": unique, "dryrun": True}
+    result = await (await start(world.client, unique, dry, 2)).result()
+    assert (result["uid"], result["plan"]) == ((await view(world, unique))["uid"], [])
+    assert world.stopped, "nothing was started"
+    refused = await failure(await start(world.client, unique, {**dry, "stages": ["EXEC"]}, 3))
+    assert refused.type == "ClusterNotUpError"
+
+
 async def test_two_of_a_kind_do_it_once_and_the_started_are_left_alone(world: World, unique: str) -> None:
     await launched(world, unique)
     await asyncio.gather(*[(await operate(world, "Stop", unique, number)).result() for number in (1, 2)])
