@@ -6,8 +6,8 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,8 @@ from skyflow.errors import (
     ClusterDoesNotExist,
     InvalidTaskError,
     JobDoesNotExist,
-    LaunchCancelledError,
-    SkyflowError,
     TemporalUnavailableError,
     UsageError,
-    rebuild,
 )
 from skyflow.handle import Launch, LogChunk
 from skyflow.handle import follow as follow_job
@@ -38,6 +35,7 @@ from skyflow.models.name import (
 from skyflow.models.stage import Stage
 from skyflow.models.support import check_request
 from skyflow.settings import Settings, user_name
+from skyflow.workflow_client import ASK_SECONDS, WorkflowAbsentError, WorkflowClient, typed
 
 if TYPE_CHECKING:
     import temporalio.client as temporal
@@ -50,11 +48,6 @@ if TYPE_CHECKING:
 EXEC_STAGES = (Stage.SYNC_WORKDIR, Stage.EXEC)
 """What `exec` does: no provisioning, no setup, no file mounts (PARITY E32)."""
 
-ASK_SECONDS = 10.0
-"""How long one question to the server may take."""
-
-RECONNECT_SECONDS = 0.5
-
 OnSnapshot = Callable[[str, int, int], None]
 """Is told of a path, the bytes of it that were read, and those that have to be."""
 
@@ -62,8 +55,8 @@ MAX_TASK_BYTES = 64 << 10
 """Bulk bytes do not go through Temporal: a history keeps the task for as long as it lives."""
 
 
-class Client:
-    """A connection to one Temporal namespace.
+class Client(WorkflowClient):
+    """A connection to one Temporal namespace: starts launches, reads what became of them.
 
     >>> async with Client.connect() as client:
     ...     launch = await client.launch(Task(run="echo hello"), cluster_name="dev")
@@ -72,8 +65,7 @@ class Client:
 
     def __init__(self, client: temporal.Client, endpoint: Endpoint, settings: Settings) -> None:
         """Use `Client.connect`."""
-        self._client = client
-        self.endpoint = endpoint
+        super().__init__(client, endpoint)
         self.settings = settings
         self._store: Store | None = None
 
@@ -198,7 +190,7 @@ class Client:
         if not request["dryrun"]:
             request |= await self._snapshots(task, stages is None, on_snapshot)
         kind = "exec" if stages else "launch"
-        with self._errors():
+        with self.errors():
             handle = await self._client.start_workflow(
                 "LaunchWorkflow",
                 request,
@@ -243,7 +235,7 @@ class Client:
     async def executions(self, kind: str, cluster_name: str) -> list[temporal.WorkflowExecution]:
         """The workflows of one kind (the first part of their ids) that a cluster has had, as Temporal lists them."""
         query = f"WorkflowId STARTS_WITH '{kind}/{check_cluster_name(cluster_name)}/'"
-        with self._errors():
+        with self.errors():
             return [execution async for execution in self._client.list_workflows(query)]
 
     # Clusters
@@ -262,7 +254,7 @@ class Client:
                 with suppress(ClusterDoesNotExist):
                     found.append(await self._cluster(name))
         else:
-            with self._errors():
+            with self.errors():
                 async for execution in self._client.list_workflows(query):
                     view = (await execution.memo()).get("cluster")
                     if view:
@@ -276,7 +268,7 @@ class Client:
 
         handle = self._client.get_workflow_handle(cluster_workflow_id(view["name"]))
         try:
-            with self._errors():
+            with self.errors():
                 return dict(await handle.execute_update("refresh"))
         except (WorkflowAbsentError, WorkflowUpdateFailedError):  # it closed meanwhile
             return view
@@ -352,7 +344,7 @@ class Client:
 
     async def _operate(self, kind: Literal["stop", "start", "down"], name: str, request: dict[str, Any]) -> Any:
         await self._check_exists(name)
-        with self._errors():
+        with self.errors():
             handle = await self._client.start_workflow(
                 f"{kind.capitalize()}Workflow",
                 {"cluster": name, **request},
@@ -375,10 +367,10 @@ class Client:
         await self._check_exists(cluster_name)
         handle = self._client.get_workflow_handle(cluster_workflow_id(cluster_name))
         try:
-            with self._errors():
+            with self.errors():
                 await handle.execute_update("set_autostop", {"minutes": idle_minutes, "down": down})
         except WorkflowUpdateFailedError as error:
-            raise _typed(error.cause) from error
+            raise typed(error.cause) from error
 
     async def events(self, cluster_name: str) -> list[dict[str, Any]]:
         """What happened to a cluster, in order, for as long as Temporal remembers it, also when it is gone.
@@ -424,7 +416,7 @@ class Client:
         Asks the server only, not the cluster itself: that needs no worker, and less time.
         """
         handle = self._client.get_workflow_handle(cluster_workflow_id(name))
-        with suppress(WorkflowAbsentError), self._errors():
+        with suppress(WorkflowAbsentError), self.errors():
             description = await handle.describe()
             if description.status is not None and description.status.name == "RUNNING":
                 return dict((await description.memo()).get("cluster") or {})
@@ -439,7 +431,7 @@ class Client:
 
         handle = self._client.get_workflow_handle(cluster_workflow_id(name))
         try:
-            with self._errors():
+            with self.errors():
                 return await handle.query(
                     query,
                     reject_condition=QueryRejectCondition.NOT_OPEN,
@@ -596,89 +588,6 @@ class Client:
             check_reachable(self.settings.store, is_loopback(self.endpoint.address))
             self._store = open_store(self.settings.store)
         return self._store
-
-    # Workflows
-
-    async def workflow_result(self, workflow_id: str) -> Any:
-        """Waits for a workflow, for as long as it takes and through restarts of the server."""
-        from temporalio.client import WorkflowFailureError
-
-        while True:
-            try:
-                with self._errors():
-                    return await self._client.get_workflow_handle(workflow_id).result()
-            except WorkflowFailureError as error:
-                raise _typed(error.cause) from None
-            except TemporalUnavailableError:
-                await asyncio.sleep(RECONNECT_SECONDS)
-
-    async def workflow_failure(self, workflow_id: str) -> BaseException | None:
-        """What a workflow failed with; None if it runs, or went well."""
-        with self._errors():
-            description = await self._client.get_workflow_handle(workflow_id).describe()
-        if description.status is None or description.status.name in ("RUNNING", "COMPLETED", "CONTINUED_AS_NEW"):
-            return None
-        try:
-            await self.workflow_result(workflow_id)
-        except SkyflowError as error:
-            return error
-        return None
-
-    async def workflow_query(self, workflow_id: str, query: str) -> Any:
-        """Asks a workflow."""
-        handle = self._client.get_workflow_handle(workflow_id)
-        with self._errors():
-            return await handle.query(query, rpc_timeout=timedelta(seconds=ASK_SECONDS))
-
-    async def pending_details(self, workflow_id: str) -> list[dict[str, Any]]:
-        """What the running activities of a workflow say of themselves: `activity`, `details`."""
-        handle = self._client.get_workflow_handle(workflow_id)
-        with self._errors():
-            description = await handle.describe(rpc_timeout=timedelta(seconds=ASK_SECONDS))
-        found = []
-        for pending in description.raw_description.pending_activities:
-            details = await self._client.data_converter.decode(pending.heartbeat_details.payloads)
-            found.append({"activity": pending.activity_type.name, "id": pending.activity_id, "details": details})
-        return found
-
-    async def workflow_signal(self, workflow_id: str, name: str, value: Any) -> None:
-        """Tells a workflow."""
-        with self._errors():
-            await self._client.get_workflow_handle(workflow_id).signal(name, value)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """The server's answers as typed errors."""
-        from temporalio.client import RPCError
-        from temporalio.service import RPCStatusCode
-
-        try:
-            yield
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                raise WorkflowAbsentError(error.message) from error
-            if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
-                raise TemporalUnavailableError(
-                    f"Temporal at {self.endpoint.address} (namespace {self.endpoint.namespace}) does not answer: "
-                    f"{error.message}. Is the server up, and a worker (`skyflow worker run`)?"
-                ) from error
-            raise SkyflowError(f"Temporal at {self.endpoint.address} refused: {error.message}") from error
-
-
-class WorkflowAbsentError(SkyflowError):
-    """There is no such workflow."""
-
-
-def _typed(cause: BaseException | None) -> BaseException:
-    from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
-
-    if isinstance(cause, ApplicationError):
-        return rebuild(cause.type, cause.message, cause.details[0] if cause.details else {})
-    if isinstance(cause, CancelledError):
-        return LaunchCancelledError("The launch was cancelled.")
-    if isinstance(cause, TerminatedError):
-        return SkyflowError("The workflow was terminated. What it had made is being cleaned up: see skyflow status.")
-    return SkyflowError(str(cause))
 
 
 def _made_up_name() -> str:

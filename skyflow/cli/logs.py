@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from skyflow.cli import view
 from skyflow.cli.follow import RUNNING_SECONDS, Lines, Output
 from skyflow.cli.session import run
-from skyflow.client import WorkflowAbsentError
 from skyflow.ending import leave
 from skyflow.errors import ClusterDoesNotExist, JobDoesNotExist, TemporalUnavailableError, UsageError
 from skyflow.models import exit_code
+from skyflow.workflow_client import WorkflowAbsentError
 
 if TYPE_CHECKING:
     from skyflow.client import Client

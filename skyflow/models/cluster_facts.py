@@ -1,0 +1,180 @@
+"""What a cluster knows, and what can be read from it: its memory as one serialisable object, without any decision."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from pydantic import Field
+
+from skyflow.models.job import Gang, JobRecord, as_row
+from skyflow.models.node import Node, Offer
+from skyflow.models.operation import IdleRule, Operation, Place
+from skyflow.models.status import ClusterStatus, JobStatus
+from skyflow.models.usage import UpInterval
+from skyflow.models.wire import Wire
+
+
+class ClusterFacts(Wire):
+    """Everything a cluster knows. Only `ClusterState` changes it."""
+
+    name: str
+    uid: str
+    deployment: str = ""
+    check_seconds: float = 60
+    safety_minutes: int = 60
+    search_attributes: bool = False
+    nodes: list[Node] = Field(default_factory=list)
+    offer: Offer | None = None
+    ports: list[str] = Field(default_factory=list)
+    """Ports that are open: numbers and ranges."""
+    cursors: dict[str, int] = Field(default_factory=dict)
+    """Node id → how far its event stream was read, in bytes."""
+    jobs: dict[int, JobRecord] = Field(default_factory=dict)
+    next_job: int = 1
+    operations: list[Operation] = Field(default_factory=list)
+    rule: IdleRule | None = None
+    epoch: int = 0
+    idle_since: float | None = None
+    launched_at: float | None = None
+    places: list[Place] = Field(default_factory=list)
+    """Where nodes of this life may be."""
+    notify_end: list[str] = Field(default_factory=list)
+    served: int = 0
+    """How many operations there were. A cluster that never had one is waiting for its first."""
+    made_by: str = ""
+    """Workflow id of the launch that made the nodes."""
+    leftover: bool = False
+    """Whether there may be nodes of this life that a launch made and could not delete."""
+    stopped: bool = False
+    """Whether the nodes were stopped. Jobs that wait go on waiting."""
+    up: dict[int, UpInterval] = Field(default_factory=dict)
+    """Rank → since when its node is up."""
+    unbooked: list[UpInterval] = Field(default_factory=list)
+    """What the ledger does not have yet."""
+    lost: list[int] = Field(default_factory=list)
+    """Ranks whose nodes are gone, by what their cloud says."""
+    halted: list[int] = Field(default_factory=list)
+    """Ranks whose nodes are stopped, by what their cloud says, while others run: nobody here did that."""
+    changes: int = 0
+    """Counts what was done to the nodes, so that an answer of the cloud from before it is known to be old."""
+    unwanted: bool = False
+    """Whether the nodes were started for a launch that was cancelled: they are stopped as soon as they are idle."""
+    unreachable_since: float | None = None
+    """Since when the cloud could not be asked. Says nothing about the nodes."""
+    guarded: bool = False
+    """Whether this life's AutostopWorkflow was started."""
+
+    # Facts
+
+    @property
+    def status(self) -> ClusterStatus:
+        if not self.nodes or self.lost or self.halted:
+            return ClusterStatus.INIT
+        return ClusterStatus.STOPPED if self.stopped else ClusterStatus.UP
+
+    def active_jobs(self) -> list[JobRecord]:
+        return [job for job in self.jobs.values() if not job.status.is_terminal()]
+
+    def is_active(self) -> bool:
+        """Whether somebody uses the cluster. A job that is stuck does not, nor does the launch that waits for it."""
+        stuck = self._stuck()
+        if any(op.job_id not in stuck for op in self.operations):
+            return True
+        return not self.stopped and any(job.id not in stuck for job in self.active_jobs())
+
+    def is_over(self) -> bool:
+        """Nothing exists and nobody wants anything."""
+        return not self.nodes and not self.operations and self.served > 0
+
+    def runs(self) -> bool:
+        """Whether there are nodes that run."""
+        return bool(self.nodes) and not self.stopped
+
+    def closing(self) -> str:
+        """What its nodes are about to be: `taken down`, `stopped`, or nothing."""
+        kinds = {op.kind for op in self.operations}
+        return "taken down" if "down" in kinds else "stopped" if "stop" in kinds else ""
+
+    def gang(self, ranks: list[int] | None = None) -> Gang:
+        """The nodes of these ranks (all that run if None), ready to be reached."""
+        assert self.offer is not None
+        away = {*self.lost, *self.halted}
+        nodes = [node for node in self.nodes if (node.rank not in away if ranks is None else node.rank in ranks)]
+        where = self.offer
+        return Gang(
+            cluster=self.name,
+            uid=self.uid,
+            cloud=where.cloud,
+            region=where.region,
+            zone=where.zone,
+            host=where.host,
+            nodes=nodes,
+        )
+
+    def view(self) -> dict[str, Any]:
+        """The cluster as `status` shows it: plain JSON under 2 KB (it is the workflow's memo)."""
+        offer = self.offer
+        return {
+            "name": self.name,
+            "uid": self.uid,
+            "status": self.status.value,
+            "launched_at": self.launched_at,
+            "num_nodes": len(self.nodes),
+            "place": offer.place if offer else "",
+            "instance_type": offer.instance_type if offer else "",
+            "cpus": offer.cpus if offer else None,
+            "memory": offer.memory if offer else None,
+            "price": offer.price if offer else None,
+            "host": offer.host if offer else None,
+            "head_ip": self.nodes[0].address if self.nodes else "",
+            "ways": self._ways(),
+            "made_by": self.made_by,
+            "autostop": self.rule.minutes if self.rule else -1,
+            "to_down": self.rule is not None and self.rule.down,
+            "safety": bool(self.rule and self.rule.safety),
+            "idle_since": self.idle_since,
+            "lost": self.lost,
+            "halted": self.halted,
+            "unreachable_since": self.unreachable_since,
+            "places": [place.model_dump() for place in self.places],
+            "active_jobs": len(self.active_jobs()),
+            "next_job": self.next_job,
+        }
+
+    def access(self) -> dict[str, Any]:
+        """How its nodes are reached: plain JSON. Not in the view, because there may be many nodes."""
+        nodes = sorted(self.nodes if self.runs() else [], key=lambda node: node.rank)
+        return {
+            "uid": self.uid,
+            "ways": self._ways(),
+            "nodes": [node.model_dump() for node in nodes],
+            "ports": self.ports,
+        }
+
+    def _ways(self) -> str:
+        """Another text whenever its nodes are reached otherwise than before."""
+        ways = [(self.uid, node.rank, node.address, node.port, node.user, node.host_key) for node in self.nodes]
+        ways = ways if self.runs() else []
+        return hashlib.sha256(repr(sorted(ways)).encode()).hexdigest()[:12] if ways else ""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The jobs as `queue` shows them, newest first. What waits says what for."""
+        accelerator = next(iter(self.offer.accelerators), "") if self.offer else ""
+        rows = {job.id: as_row(job, accelerator) for job in self.jobs.values()}
+        for place, job in enumerate(self._pending(), 1):
+            what = job.resources(accelerator)
+            rows[job.id]["reason"] = f"Waits for {what}." if place == 1 else f"Number {place} in line for {what}."
+        return [rows[job_id] for job_id in sorted(rows, reverse=True)]
+
+    def _pending(self) -> list[JobRecord]:
+        """The jobs that wait for their turn, in the order in which they shall have it."""
+        pending = [job for job in self.jobs.values() if job.status is JobStatus.PENDING and not job.ranks]
+        return sorted(pending, key=lambda job: (-job.priority, job.id))
+
+    def _stuck(self) -> set[int | None]:
+        """The jobs that wait and cannot start as the nodes are now: these are stopped, or too few of them run."""
+        if not self.nodes:
+            return set()
+        running = len(self.nodes) - len({*self.lost, *self.halted}) if self.runs() else 0
+        return {job.id for job in self._pending() if job.num_nodes > running}
