@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import Interceptor, Worker
+from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker
 
 from skyflow.activities.cloud import CloudActivities
 from skyflow.activities.cluster import ClusterActivities
@@ -21,7 +21,7 @@ from skyflow.activities.plan import PlanActivities
 from skyflow.activities.sync import SyncActivities
 from skyflow.activities.watch import WatchActivities
 from skyflow.models.name import QueueKind, task_queue
-from skyflow.worker.sandbox import WORKFLOWS, sandbox
+from skyflow.worker.sandbox import WORKFLOWS
 
 SLOTS: dict[QueueKind, int] = {"quick": 100, "cloud": 20, "sync": 8, "watch": 1000}
 """Activities at once, by kind of queue. A watch takes one slot a cluster for as long as something runs there."""
@@ -81,7 +81,7 @@ def _worker(
         task_queue=task_queue(kind, host),
         workflows=WORKFLOWS if main else [],
         activities=functions,
-        workflow_runner=sandbox(),
+        workflow_runner=UnsandboxedWorkflowRunner(),  # see `sandbox`
         interceptors=[HeartbeatInterceptor(), *interceptors],
         max_concurrent_activities=SLOTS[kind],
         max_concurrent_activity_task_polls=4 if kind == "quick" else 2,
