@@ -246,10 +246,16 @@ def offer(zone: str, price: float = 1) -> Offer:
 
 
 @asynccontextmanager
-async def served(address: str, folder: Path, kind: type[W], clusters: type[Clusters] = Clusters) -> AsyncIterator[W]:
-    """A fake world, served by a worker with the real workflows."""
-    client = await Client.connect(address, data_converter=data_converter)
-    settings = Settings.from_env({"SKYFLOW_HOME": str(folder), "SKYFLOW_CHECK_SECONDS": "0.5"})
+async def served(
+    server: str | Client,
+    folder: Path,
+    kind: type[W],
+    clusters: type[Clusters] = Clusters,
+    check_seconds: float = 0.5,
+) -> AsyncIterator[W]:
+    """A fake world, served by a worker with the real workflows. `server` is an address, or a client of one."""
+    client = await Client.connect(server, data_converter=data_converter) if isinstance(server, str) else server
+    settings = Settings.from_env({"SKYFLOW_HOME": str(folder), "SKYFLOW_CHECK_SECONDS": str(check_seconds)})
     context = Context(settings, client, store=None, connections=None, deployment="d", search_attributes=False)  # type: ignore[arg-type]
     world = kind(client, [offer("a", 1), offer("b", 2)])
     all_activities = [*clusters(context).activities(), *world.activities()]
