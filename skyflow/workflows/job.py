@@ -120,7 +120,7 @@ class JobWorkflow:
                 NodeCalls.cancel_units,
                 UnitRequest(gang=gang, unit=self.unit, code=STOPPED_WITH_GANG, grace=self.job.grace),
                 f"stop rank(s) {', '.join(map(str, ranks))}",
-                kind="quick" if self.job.grace is None else "sync",  # it takes as long as they have
+                kind="quick" if self.job.grace is None else "watch",  # it takes as long as they have
                 host=gang.host,
             )
         except SkyflowError as error:  # whatever is wrong with a node, this workflow is who has to know

@@ -443,7 +443,7 @@ class LaunchWorkflow:
                 UnitRequest(gang=self._gang(self.nodes), unit=setup_unit(job_id), grace=self._grace()),
                 "SETUP · stop it on all nodes",
                 seconds=STOP_PATIENCE + (self._grace() or 0),
-                kind="quick" if self._grace() is None else "sync",
+                kind="quick" if self._grace() is None else "watch",
                 host=self._host(),
             )
         except (ActivityError, SkyflowError) as error:

@@ -46,6 +46,7 @@ from skyflow.models.plan import Explanation, Plan, PlanRequest
 from skyflow.models.usage import UpInterval
 from skyflow.settings import Settings
 from skyflow.worker.converter import data_converter
+from skyflow.worker.message import MessageInterceptor
 from skyflow.worker.sandbox import WORKFLOWS, sandbox
 
 
@@ -263,7 +264,7 @@ async def served(address: str, folder: Path, kind: type[W], clusters: type[Clust
             workflows=WORKFLOWS if kind == "quick" else [],
             activities=all_activities,
             workflow_runner=sandbox(),
-            interceptors=[HeartbeatInterceptor()],
+            interceptors=[HeartbeatInterceptor(), MessageInterceptor()],
         )
         for kind in ("quick", "cloud", "sync", "watch")
     ]
