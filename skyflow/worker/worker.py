@@ -22,7 +22,6 @@ from skyflow.activities.sync import SyncActivities
 from skyflow.activities.watch import WatchActivities
 from skyflow.models.name import QueueKind, task_queue
 from skyflow.worker.message import MessageInterceptor
-from skyflow.worker.message import MessageInterceptor
 from skyflow.worker.sandbox import WORKFLOWS, sandbox
 
 SLOTS: dict[QueueKind, int] = {"quick": 100, "cloud": 20, "sync": 8, "watch": 1000}

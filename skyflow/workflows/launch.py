@@ -81,6 +81,7 @@ class LaunchWorkflow:
         self.offer: Offer | None = None
         self.demand = Demand()
         self.has_started = False
+        self.was_up = False
 
     @workflow.run
     async def run(self, request: Any) -> LaunchResult:
@@ -207,6 +208,7 @@ class LaunchWorkflow:
         self.progressed.waiting_for = ""
         self.progressed.uid, self.progressed.job_id = held.uid, held.job_id
         self.nodes, self.offer = held.nodes, held.offer
+        self.was_up = bool(held.nodes) and not held.stopped
 
     async def _provision(self) -> None:
         """Until there are nodes. Between two rounds, this may begin a new history."""
@@ -499,7 +501,8 @@ class LaunchWorkflow:
         return task.set_resources_override({"autostop": rule})
 
     def _runs_setup(self) -> bool:
-        return bool(self.task.setup) and Stage.SETUP in self.stages and not self.request.no_setup
+        skipped = self.request.no_setup or (self.request.fast and self.was_up)
+        return bool(self.task.setup) and Stage.SETUP in self.stages and not skipped
 
     def _host(self) -> str | None:
         return self.offer.host if self.offer else None
