@@ -19,6 +19,7 @@ from skyflow.models.dag import Dag, OptimizeTarget, check_one_task, convert_to_d
 from skyflow.models.document import describe
 from skyflow.models.life import check_graceful, check_idle_rule
 from skyflow.models.log_line import LineMerger
+from skyflow.models.name import cluster_workflow_id
 from skyflow.models.resources import Resources
 from skyflow.models.status import ClusterStatus, JobStatus, StatusRefreshMode
 from skyflow.models.support import check_request
@@ -256,7 +257,7 @@ def start(
     down: bool = False,
     force: bool = False,
     wait_for: str | None = None,
-) -> None:
+) -> ClusterHandle:
     """Starts a stopped cluster where it was; one that is up stays as it is (PARITY C05).
 
     Args:
@@ -275,15 +276,20 @@ def start(
     """
     _refuse(wait_for=wait_for)
     check_idle_rule(idle_minutes_to_autostop, down)
-    _run(
-        lambda client: client.start(
+
+    async def body(client: Client) -> ClusterHandle:
+        await client.start(
             cluster_name,
             idle_minutes_to_autostop=idle_minutes_to_autostop,
             down=down,
             retry_until_up=retry_until_up,
             force=force,
+            notice=_say,
         )
-    )
+        found = await client.workflow_query(cluster_workflow_id(cluster_name), "hardware")
+        return ClusterHandle(cluster_name, found["uid"], found["num_nodes"], found["offer"])
+
+    return _run(body)
 
 
 def autostop(

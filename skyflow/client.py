@@ -339,6 +339,7 @@ class Client(WorkflowClient):
         down: bool = False,
         retry_until_up: bool = False,
         force: bool = False,
+        notice: Callable[[str], None] | None = None,
     ) -> int:
         """Starts a stopped cluster, where it was. Returns how many nodes were started: none if it runs.
 
@@ -348,6 +349,7 @@ class Client(WorkflowClient):
             down: with an idle rule: take it down instead of stopping it.
             retry_until_up: when the place cannot give the nodes now, wait and try again.
             force: also if it seems to be up: the cloud starts what does not run.
+            notice: is told in one line which idle rule counts again.
 
         Raises:
             ClusterDoesNotExist: there is no such cluster.
@@ -362,7 +364,13 @@ class Client(WorkflowClient):
             "retry_until_up": retry_until_up,
             "force": force,
         }
-        return int((await self._operate("start", cluster_name, request))["started"])
+        started = int((await self._operate("start", cluster_name, request))["started"])
+        if started and idle_minutes_to_autostop is None and notice is not None:
+            found = await self._cluster(cluster_name)
+            if (minutes := found["autostop"]) >= 0:
+                rule = f"{'taken down' if found['to_down'] else 'stopped'} after {minutes} idle minutes"
+                notice(f"Its idle rule counts again: {rule}. Cancel it: skyflow autostop {cluster_name} --cancel")
+        return started
 
     async def down(
         self,

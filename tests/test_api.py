@@ -47,7 +47,10 @@ class FakeClient:
     async def stop(self, cluster: str, **options: Any) -> int:
         return await self.down(cluster, **options)
 
-    async def start(self, cluster: str, **options: Any) -> int:
+    async def workflow_query(self, workflow_id: str, query: str) -> dict[str, Any]:
+        return {"uid": "life", "num_nodes": 2, "offer": {"cloud": "local"}, "query": f"{workflow_id} {query}"}
+
+    async def start(self, cluster: str, *, notice: Any, **options: Any) -> int:
         self.asked.append((cluster, options))
         return 1
 
@@ -97,7 +100,8 @@ def test_c04_c06_a_purge_says_what_may_be_left(
 
 
 def test_c05_c09_start_and_autostop_take_skypilots_parameters(client: FakeClient) -> None:
-    sky.start("a", 5, True, True, True)
+    handle = sky.start("a", 5, True, True, True)
+    assert (handle.cluster_name, handle.num_nodes, handle.launched_resources) == ("a", 2, {"cloud": "local"})
     sky.autostop("a", 30, False, down_after="24h")
     sky.autostop("a", -1)
     rule = {"idle_minutes_to_autostop": 5, "down": True, "retry_until_up": True, "force": True}

@@ -183,17 +183,17 @@ def start(
     check_idle_rule(idle_minutes, down)
 
     async def one(client: Client, name: str) -> str:
+        more: list[str] = []
         started = await client.start(
-            name, idle_minutes_to_autostop=idle_minutes, down=down, retry_until_up=retry_until_up, force=force
+            name,
+            idle_minutes_to_autostop=idle_minutes,
+            down=down,
+            retry_until_up=retry_until_up,
+            force=force,
+            notice=more.append,
         )
-        if not started:
-            return f"Cluster {name} is up already."
-        said = f"Cluster {name} is up ({started} node(s) started)."
-        found = next(iter(await client.status([name])), None)
-        if idle_minutes is None and found is not None and found["autostop"] >= 0:
-            rule = f"{'taken down' if found['to_down'] else 'stopped'} after {found['autostop']} idle minutes"
-            said += f" Its idle rule counts again: {rule}. Cancel it: skyflow autostop {name} --cancel"
-        return said
+        what = f"Cluster {name} is up ({started} node(s) started)." if started else f"Cluster {name} is up already."
+        return " ".join([what, *more])
 
     _each(names, every, yes, "Start {}?", one)
 

@@ -906,3 +906,57 @@ def test_a_purged_stop_is_believed_until_the_cloud_says_otherwise() -> None:
     [arm] = state.observe([NodeStatus(node=node(0), state="running")], 600)
     assert (state.status, arm) == (ClusterStatus.UP, ArmIdle(state.epoch, IdleRule(minutes=5, down=False)))
     assert state.up[0].started == 62, "what it cost meanwhile is in the ledger"
+
+
+def in_state(name: str) -> ClusterState:
+    state = fresh()
+    if name == "being made":
+        state.reserve(Reserve(workflow_id="a", kind="launch"), 0)
+        return state
+    launch(state, "a", job=False, nodes=2)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    match name:
+        case "stopped":
+            stopped(state)
+        case "one lost":
+            state.nodes_away([1], [], 2)
+        case "one stopped":
+            state.nodes_away([], [1], 2)
+        case "being stopped":
+            state.reserve(Reserve(workflow_id="s", kind="stop"), 2)
+        case "being taken down":
+            state.reserve(Reserve(workflow_id="d", kind="down"), 2)
+    return state
+
+
+VERBS = ("launch", "exec", "stop", "start", "down", "autostop")
+ANSWERS = {
+    "absent": "now ClusterDoesNotExist ClusterDoesNotExist ClusterDoesNotExist ClusterDoesNotExist ClusterNotUpError",
+    "being made": "waits ClusterNotUpError ClusterNotUpError waits waits now",
+    "up": "now now now now now now",
+    "stopped": "now ClusterNotUpError now now now ClusterNotUpError",
+    "one lost": "ClusterNotUpError ClusterNotUpError now ClusterNotUpError now now",
+    "one stopped": "now ClusterNotUpError now now now now",
+    "being stopped": "waits ClusterNotUpError waits waits waits now",
+    "being taken down": "waits ClusterNotUpError waits waits waits now",
+}
+"""What each verb gets in each state of a cluster, in the order of VERBS."""
+
+
+@pytest.mark.parametrize(("name", "verb"), [(name, verb) for name in ANSWERS for verb in VERBS])
+def test_every_verb_in_every_state(name: str, verb: str) -> None:
+    state = fresh() if name == "absent" else in_state(name)
+    expected = ANSWERS[name].split()[VERBS.index(verb)]
+    before = state.model_copy(deep=True)
+    try:
+        if verb == "autostop":
+            state.set_autostop(AutostopSetting(minutes=5), 9)
+            found = "now"
+        else:
+            asked = Reserve(workflow_id="x", kind=verb)  # type: ignore[arg-type]
+            found = "now" if state.reserve(asked, 9)[0].granted else "waits"
+    except (ClusterDoesNotExist, ClusterNotUpError) as error:
+        found = type(error).__name__
+        assert state == before, "nothing is half done"
+        assert "\n" not in str(error)
+    assert found == expected
