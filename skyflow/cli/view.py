@@ -44,6 +44,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: b
 COLOURS = {
     "UP": "green",
     "INIT": "yellow",
+    "AUTOSTOPPING": "yellow",
     "SUCCEEDED": "green",
     "RUNNING": "cyan",
     "SETTING_UP": "cyan",

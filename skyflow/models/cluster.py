@@ -80,6 +80,7 @@ class ClusterState(ClusterFacts):
             self._admit(request)
             self.unwanted = self.unwanted and request.kind in ("stop", "down")
             op = Operation(workflow_id=request.workflow_id, kind=request.kind, grace=request.grace, purge=request.purge)
+            op.idle = request.epoch is not None
             op.exclusive = self._is_exclusive(op)
             self.operations.append(op)
             self.served += 1

@@ -73,6 +73,8 @@ class ClusterFacts(Wire):
     def status(self) -> ClusterStatus:
         if not self.nodes or self.lost or self.halted:
             return ClusterStatus.INIT
+        if any(op.idle and op.granted for op in self.operations):
+            return ClusterStatus.AUTOSTOPPING
         return ClusterStatus.STOPPED if self.stopped else ClusterStatus.UP
 
     def active_jobs(self) -> list[JobRecord]:

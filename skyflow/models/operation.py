@@ -34,6 +34,8 @@ class Operation(Wire):
     kind: OperationKind
     exclusive: bool = False
     granted: bool = False
+    idle: bool = False
+    """Whether nobody asked for it: the cluster was idle for long enough."""
     job_id: int | None = None
     grace: float | None = None
     """Of a stop or a down: seconds that what it cancels has from SIGTERM to SIGKILL; None: the usual."""

@@ -569,7 +569,7 @@ class ClusterWorkflow:
         return Hardware(
             uid=state.uid,
             num_nodes=len(state.nodes),
-            is_up=status == "UP",
+            is_up=status in ("UP", "AUTOSTOPPING"),
             is_stopped=status == "STOPPED",
             offer=state.offer,
         )

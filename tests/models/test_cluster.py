@@ -960,3 +960,14 @@ def test_every_verb_in_every_state(name: str, verb: str) -> None:
         assert state == before, "nothing is half done"
         assert "\n" not in str(error)
     assert found == expected
+
+
+def test_c08_an_idle_cluster_is_autostopping_until_it_has_stopped() -> None:
+    state = later()
+    state.reserve(Reserve(workflow_id="s", kind="stop", epoch=state.epoch), 301)
+    assert state.status is ClusterStatus.AUTOSTOPPING
+    with pytest.raises(ClusterNotUpError, match="being stopped"):
+        state.reserve(Reserve(workflow_id="x", kind="exec"), 302)
+    assert not state.reserve(Reserve(workflow_id="b", kind="launch"), 302)[0].granted
+    state.release(Release(workflow_id="s", nodes_stopped=True), 303, "life-2")
+    assert state.status is ClusterStatus.STOPPED

@@ -57,6 +57,7 @@ async def test_a_name_is_free_after_a_purge(world: SlowCloud, unique: str) -> No
     [old] = world.nodes
     world.broken["delete_nodes"] = REFUSED
     await (await operate(world, "Down", unique, purge=True)).result()
+    await until(lambda: closed(world.client, cluster_workflow_id(unique)))  # so that jobs are counted anew
     world.started.clear()
     world.ended.clear()
     world.told.clear()
