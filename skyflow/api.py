@@ -40,7 +40,7 @@ class ClusterHandle:
     uid: str
     num_nodes: int
     launched_resources: dict[str, Any]
-    """The offer that it runs on."""
+    """The offer that it runs on; of `status`, what that shows of it."""
 
 
 def launch(
@@ -167,7 +167,7 @@ def status(
     refresh: bool | StatusRefreshMode = False,
     all_users: bool = True,
 ) -> list[dict[str, Any]]:
-    """The clusters (PARITY C07): `name`, `launched_at`, `status`, `autostop`, `to_down`, `num_nodes`, `place`, …
+    """The clusters (PARITY C07): `name`, `handle`, `launched_at`, `status`, `autostop`, `to_down`, `num_nodes`, …
 
     Args:
         cluster_names: only these; those that do not exist are left out.
@@ -178,7 +178,7 @@ def status(
     asked = bool(refresh) and refresh != StatusRefreshMode.NONE
     names = [cluster_names] if isinstance(cluster_names, str) else cluster_names
     found = _run(lambda client: client.status(names, refresh=asked))
-    return [{**row, "status": ClusterStatus(row["status"])} for row in found]
+    return [{**row, "status": ClusterStatus(row["status"]), "handle": _handle(row)} for row in found]
 
 
 def endpoints(cluster: str, port: int | None = None) -> dict[int, str]:
@@ -373,6 +373,11 @@ def get(request: T) -> T:
 def stream_and_get(request: T) -> T:
     """What it is given, as `get`: the calls print what there is to be seen."""
     return request
+
+
+def _handle(row: dict[str, Any]) -> ClusterHandle:
+    resources = {name: row.get(name) for name in ("place", "instance_type", "cpus", "memory", "price")}
+    return ClusterHandle(row["name"], row["uid"], row["num_nodes"], resources)
 
 
 async def _finish(

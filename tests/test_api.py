@@ -14,7 +14,10 @@ from skyflow.errors import InvalidClusterNameError, InvalidTaskError, NotSupport
 from skyflow.later import NAMES
 from skyflow.models.place import CLASSES
 
-CLUSTERS = [{"name": "a", "status": "UP"}, {"name": "b", "status": "INIT"}]
+CLUSTERS = [
+    {"name": "a", "status": "UP", "uid": "life", "num_nodes": 2, "instance_type": "t"},
+    {"name": "b", "status": "INIT", "uid": "life", "num_nodes": 0},
+]
 JOBS = [
     {"id": 2, "status": "RUNNING", "ended_at": None, "num_nodes": 1},
     {"id": 1, "status": "FAILED", "ended_at": 5.0, "num_nodes": 1},
@@ -114,6 +117,8 @@ def test_c07_status_of_some_or_all(client: FakeClient) -> None:
     assert [row["name"] for row in sky.status()] == ["a", "b"]
     assert [row["name"] for row in sky.status(["b"])] == ["b"]
     assert sky.status("c") == []
+    handle = sky.status("a")[0]["handle"]
+    assert (handle.cluster_name, handle.num_nodes, handle.launched_resources["instance_type"]) == ("a", 2, "t")
     client.asked.clear()
     for refresh in (False, sky.StatusRefreshMode.NONE):
         sky.status(refresh=refresh)
