@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +100,32 @@ def test_a_graceful_stop_lets_a_job_end_by_itself(user: User, life: str) -> None
     assert "stop in 45 min, down 7 d later" in user.ok("status", life)
     assert user.ok("exec", life, "cat ~/saved") == "saved\n"
     assert user.run("start", "-y", "-f", life).stderr.startswith("Cluster life is up (1 node(s) started).")
+
+
+def host_of_nodes(user: User) -> int:
+    """The process that makes and deletes local nodes; the nodes are its children."""
+
+    def is_host(pid: int) -> bool:
+        return b"skyflow.clouds.local.host" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+    found = {pid for pid in user.processes() if is_host(pid)}
+    parents = {pid: int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in found}
+    [host] = [pid for pid, parent in parents.items() if parent not in found]
+    return host
+
+
+def test_a_purged_cluster_is_forgotten_and_its_nodes_go_when_the_cloud_answers_again(user: User) -> None:
+    user.ok("launch", "-y", "-c", "silent", "true")
+    host = host_of_nodes(user)
+    os.kill(host, signal.SIGSTOP)
+    try:
+        done = user.run("down", "-y", "-p", "silent")
+        assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+        assert "Cluster 'silent' is forgotten, but may exist and cost: local/local/local-a: 1 node(s)" in done.stderr
+        assert user.run("status", "silent").returncode == 3
+    finally:
+        os.kill(host, signal.SIGCONT)
+    until(lambda: not user.nodes_of("silent"))
 
 
 def temporal(user: User, *words: str) -> None:
