@@ -139,8 +139,15 @@ class Operation:
                 elif isinstance(error, ActivityError | NotSupportedError):
                     raise
                 else:
-                    raise ClusterChangeError(f"The {self.kind} of {request.cluster!r} failed: {error}") from error
+                    raise ClusterChangeError(
+                        f"The {self.kind} of {request.cluster!r} failed: {error} {self._advice(request.cluster)}"
+                    ) from error
         return count, left
+
+    def _advice(self, cluster: str) -> str:
+        if self.kind == "down":
+            return f"It is tried again now and then; to forget the cluster all the same: skyflow down --purge {cluster}"
+        return f"The cluster stays as it is: skyflow status --refresh {cluster}"
 
     def _describe(self, gang: GangRef, error: Exception) -> str:
         held = self.reservation

@@ -80,7 +80,8 @@ async def test_a_down_that_fails_says_so_and_is_tried_again(world: SlowCloud, un
     error = await failure(await operate(world, "Down", unique))
     assert (error.type, error.message) == (
         "ClusterChangeError",
-        f"The down of '{unique}' failed: UnauthorizedOperation: you may not delete.",
+        f"The down of '{unique}' failed: UnauthorizedOperation: you may not delete. It is tried again now and then; "
+        f"to forget the cluster all the same: skyflow down --purge {unique}",
     )
     del world.broken["delete_nodes"]
     await until(lambda: closed(world.client, cluster_workflow_id(unique)))
