@@ -17,7 +17,9 @@ from skyflow.later import not_yet
 from skyflow.models import exit_code
 from skyflow.models.dag import Dag, OptimizeTarget, check_one_task, convert_to_dag
 from skyflow.models.document import describe
+from skyflow.models.life import check_graceful, check_idle_rule
 from skyflow.models.log_line import LineMerger
+from skyflow.models.name import cluster_workflow_id
 from skyflow.models.resources import Resources
 from skyflow.models.status import ClusterStatus, JobStatus, StatusRefreshMode
 from skyflow.models.support import check_request
@@ -38,7 +40,7 @@ class ClusterHandle:
     uid: str
     num_nodes: int
     launched_resources: dict[str, Any]
-    """The offer that it runs on."""
+    """The offer that it runs on; of `status`, what that shows of it."""
 
 
 def launch(
@@ -70,7 +72,7 @@ def launch(
         SkyflowError: one of `skyflow.errors`; CommandError if setup failed.
     """
     _refuse(backend=backend, handle=handle, detach_setup=detach_setup, wait_for=wait_for)
-    _refuse(clone_disk_from=clone_disk_from, fast=fast, resize=resize)
+    _refuse(clone_disk_from=clone_disk_from, resize=resize)
     _check_type(OptimizeTarget, "OptimizeTarget.COST or TIME", optimize_target=optimize_target)
     _check_type(int, "a whole number", idle_minutes_to_autostop=idle_minutes_to_autostop)
     one = _one_task(task)
@@ -85,6 +87,7 @@ def launch(
             down=down,
             detach_run=detach_run,
             no_setup=no_setup,
+            fast=fast,
             retry_until_up=retry_until_up,
             idle_minutes_to_autostop=idle,
             optimize_target=optimize_target,
@@ -164,7 +167,7 @@ def status(
     refresh: bool | StatusRefreshMode = False,
     all_users: bool = True,
 ) -> list[dict[str, Any]]:
-    """The clusters (PARITY C07): `name`, `launched_at`, `status`, `autostop`, `to_down`, `num_nodes`, `place`, …
+    """The clusters (PARITY C07): `name`, `handle`, `launched_at`, `status`, `autostop`, `to_down`, `num_nodes`, …
 
     Args:
         cluster_names: only these; those that do not exist are left out.
@@ -175,7 +178,7 @@ def status(
     asked = bool(refresh) and refresh != StatusRefreshMode.NONE
     names = [cluster_names] if isinstance(cluster_names, str) else cluster_names
     found = _run(lambda client: client.status(names, refresh=asked))
-    return [{**row, "status": ClusterStatus(row["status"])} for row in found]
+    return [{**row, "status": ClusterStatus(row["status"]), "handle": _handle(row)} for row in found]
 
 
 def endpoints(cluster: str, port: int | None = None) -> dict[int, str]:
@@ -201,9 +204,12 @@ def queue(cluster_name: str, skip_finished: bool = False, all_users: bool = True
     return [{**row, "status": JobStatus(row["status"])} for row in rows if not skip_finished or row["ended_at"] is None]
 
 
-def cost_report(days: float | None = 30) -> list[dict[str, Any]]:
-    """What the clusters have cost, the latest first: see `Client.cost_report`."""
-    return _run(lambda client: client.cost_report(days))
+def cost_report(
+    days: float | None = 30, jobs: bool = False, cluster_names: str | list[str] | None = None
+) -> list[dict[str, Any]]:
+    """What the clusters, or single jobs, have cost, the latest first: see `Client.cost_report`."""
+    names = [cluster_names] if isinstance(cluster_names, str) else cluster_names
+    return _run(lambda client: client.cost_report(days, jobs=jobs, cluster_names=names))
 
 
 def job_status(cluster_name: str, job_ids: list[int] | None = None) -> dict[int | None, JobStatus | None]:
@@ -225,12 +231,23 @@ def cancel(
 def stop(cluster_name: str, purge: bool = False, graceful: bool = False, graceful_timeout: int | None = None) -> None:
     """Stops a cluster; its disks and the jobs that wait are kept (PARITY C04).
 
+    Args:
+        cluster_name: of the cluster.
+        purge: it counts as stopped also if the cloud does not do it, until the cloud is asked the next time.
+        graceful: jobs have longer to end by themselves after SIGTERM.
+        graceful_timeout: how long, in seconds; 10 minutes if not given.
+
     Raises:
         ClusterDoesNotExist, ClusterNotUpError: there is no such cluster, or it is being made.
+        ClusterChangeError: the cloud refused; a RuntimeError.
         NotSupportedError: its nodes cannot be stopped.
     """
-    _refuse(purge=purge, graceful=graceful, graceful_timeout=graceful_timeout)
-    _run(lambda client: client.stop(cluster_name))
+    check_graceful(graceful, graceful_timeout)
+    _run(
+        lambda client: client.stop(
+            cluster_name, purge=purge, graceful=graceful, graceful_timeout=graceful_timeout, notice=_say
+        )
+    )
 
 
 def start(
@@ -240,44 +257,85 @@ def start(
     down: bool = False,
     force: bool = False,
     wait_for: str | None = None,
-) -> None:
+) -> ClusterHandle:
     """Starts a stopped cluster where it was; one that is up stays as it is (PARITY C05).
+
+    Args:
+        cluster_name: of the cluster.
+        idle_minutes_to_autostop: its idle rule from now on; if not given, the one from before counts again.
+        retry_until_up: when its place cannot give the nodes now, wait and try again.
+        down: with idle minutes: take it down instead of stopping it.
+        force: also if it seems to be up: the cloud starts what does not run.
+        wait_for: not supported yet.
 
     Raises:
         ClusterDoesNotExist: there is no such cluster.
+        ClusterNotUpError: it has lost nodes.
         ResourcesUnavailableError: its place cannot give the nodes now.
         UsageError: `down` without idle minutes.
     """
-    _refuse(force=force, wait_for=wait_for)
-    _run(
-        lambda client: client.start(
+    _refuse(wait_for=wait_for)
+    check_idle_rule(idle_minutes_to_autostop, down)
+
+    async def body(client: Client) -> ClusterHandle:
+        await client.start(
             cluster_name,
             idle_minutes_to_autostop=idle_minutes_to_autostop,
             down=down,
             retry_until_up=retry_until_up,
+            force=force,
+            notice=_say,
         )
-    )
+        found = await client.workflow_query(cluster_workflow_id(cluster_name), "hardware")
+        return ClusterHandle(cluster_name, found["uid"], found["num_nodes"], found["offer"])
+
+    return _run(body)
 
 
-def autostop(cluster_name: str, idle_minutes: int, down: bool = False, wait_for: str | None = None) -> None:
+def autostop(
+    cluster_name: str,
+    idle_minutes: int,
+    down: bool = False,
+    wait_for: str | None = None,
+    down_after: int | str | None = None,
+) -> None:
     """Stops a cluster, or takes it down, after so many idle minutes; negative: never. The last one counts (C09).
+
+    Args:
+        cluster_name: of the cluster.
+        idle_minutes: how long it must have been idle.
+        down: take it down instead of stopping it.
+        wait_for: not supported yet.
+        down_after: take it down when it has been stopped for so long: minutes, or such as "24h". (Not SkyPilot's.)
 
     Raises:
         ClusterDoesNotExist, ClusterNotUpError: there is no such cluster, or it is not up.
         NotSupportedError: its nodes cannot be stopped (without `down`).
     """
     _refuse(wait_for=wait_for)
-    _run(lambda client: client.autostop(cluster_name, idle_minutes, down))
+    check_idle_rule(idle_minutes, down, down_after)
+    _run(lambda client: client.autostop(cluster_name, idle_minutes, down, down_after=down_after))
 
 
 def down(cluster_name: str, purge: bool = False, graceful: bool = False, graceful_timeout: int | None = None) -> None:
     """Takes a cluster down (PARITY C06).
 
+    Args:
+        cluster_name: of the cluster.
+        purge: it is gone also if the cloud does not delete its nodes. That goes on being tried.
+        graceful: jobs have longer to end by themselves after SIGTERM.
+        graceful_timeout: how long, in seconds; 10 minutes if not given.
+
     Raises:
         ClusterDoesNotExist: there is no such cluster.
+        ClusterChangeError: the cloud refused; a RuntimeError. It is tried again now and then.
     """
-    _refuse(purge=purge, graceful=graceful, graceful_timeout=graceful_timeout)
-    _run(lambda client: client.down(cluster_name))
+    check_graceful(graceful, graceful_timeout)
+    _run(
+        lambda client: client.down(
+            cluster_name, purge=purge, graceful=graceful, graceful_timeout=graceful_timeout, notice=_say
+        )
+    )
 
 
 def tail_logs(
@@ -315,6 +373,11 @@ def get(request: T) -> T:
 def stream_and_get(request: T) -> T:
     """What it is given, as `get`: the calls print what there is to be seen."""
     return request
+
+
+def _handle(row: dict[str, Any]) -> ClusterHandle:
+    resources = {name: row.get(name) for name in ("place", "instance_type", "cpus", "memory", "price")}
+    return ClusterHandle(row["name"], row["uid"], row["num_nodes"], resources)
 
 
 async def _finish(
@@ -378,9 +441,13 @@ def _write(data: bytes) -> None:
     sys.stdout.flush()
 
 
+def _say(line: str) -> None:
+    print(f"skyflow: {line}", file=sys.stderr)
+
+
 def _run(body: Callable[[Client], Awaitable[T]]) -> T:
     async def connected() -> T:
-        async with Client.connect(notice=lambda line: print(f"skyflow: {line}", file=sys.stderr)) as client:
+        async with Client.connect(notice=_say) as client:
             return await body(client)
 
     try:

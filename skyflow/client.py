@@ -20,10 +20,10 @@ from skyflow.errors import (
     InvalidTaskError,
     JobDoesNotExist,
     TemporalUnavailableError,
-    UsageError,
 )
 from skyflow.handle import Launch, LogChunk
 from skyflow.handle import follow as follow_job
+from skyflow.models.life import check_graceful, check_idle_rule
 from skyflow.models.log_line import LastLines, LineMerger
 from skyflow.models.name import (
     check_cluster_name,
@@ -113,6 +113,7 @@ class Client(WorkflowClient):
         down: bool = False,
         detach_run: bool = False,
         no_setup: bool = False,
+        fast: bool = False,
         retry_until_up: bool = False,
         idle_minutes_to_autostop: int | None = None,
         optimize_target: OptimizeTarget | None = None,
@@ -127,6 +128,7 @@ class Client(WorkflowClient):
             down: take the nodes down as soon as the job has ended.
             detach_run: the launch is over when the job is queued.
             no_setup: skip setup.
+            fast: skip setup if the cluster is up already.
             retry_until_up: when no place can give the nodes, wait and try all of them again.
             idle_minutes_to_autostop: stop the cluster after so many idle minutes, or take it down (with `down`).
             optimize_target: cost or time; what the settings say if not given.
@@ -143,6 +145,7 @@ class Client(WorkflowClient):
             "down": down,
             "detach_run": detach_run,
             "no_setup": no_setup,
+            "fast": fast,
             "retry_until_up": retry_until_up,
             "idle_minutes_to_autostop": idle,
         }
@@ -296,17 +299,37 @@ class Client(WorkflowClient):
             await self.workflow_signal(cluster_workflow_id(cluster_name), "cancel", {"jobs": chosen})
         return chosen
 
-    async def stop(self, cluster_name: str) -> int:
+    async def stop(
+        self,
+        cluster_name: str,
+        *,
+        purge: bool = False,
+        graceful: bool = False,
+        graceful_timeout: int | None = None,
+        notice: Callable[[str], None] | None = None,
+    ) -> int:
         """Stops a cluster: cancels what runs on it and stops its nodes. Returns how many nodes there are.
 
         Their disks are kept, and jobs that wait go on waiting until it is started.
 
+        Args:
+            cluster_name: of the cluster.
+            purge: it counts as stopped also if the cloud does not do it, until the cloud is asked the next time.
+            graceful: jobs have longer to end by themselves after SIGTERM.
+            graceful_timeout: how long, in seconds; 10 minutes if not given.
+            notice: is told in one line what a purge may have left running.
+
         Raises:
             ClusterDoesNotExist: there is no such cluster.
             ClusterNotUpError: it is being made.
+            ClusterChangeError: the cloud refused.
             NotSupportedError: its nodes cannot be stopped.
         """
-        return int((await self._operate("stop", cluster_name, {}))["stopped"])
+        request = {"purge": purge, **check_graceful(graceful, graceful_timeout)}
+        result = await self._operate("stop", cluster_name, request)
+        if result.get("left") and notice is not None:
+            notice(f"Cluster {cluster_name!r} counts as stopped, but may run and cost: {'; '.join(result['left'])}.")
+        return int(result["stopped"])
 
     async def start(
         self,
@@ -315,6 +338,8 @@ class Client(WorkflowClient):
         idle_minutes_to_autostop: int | None = None,
         down: bool = False,
         retry_until_up: bool = False,
+        force: bool = False,
+        notice: Callable[[str], None] | None = None,
     ) -> int:
         """Starts a stopped cluster, where it was. Returns how many nodes were started: none if it runs.
 
@@ -323,24 +348,58 @@ class Client(WorkflowClient):
             idle_minutes_to_autostop: its idle rule from now on; if not given, the one from before counts again.
             down: with an idle rule: take it down instead of stopping it.
             retry_until_up: when the place cannot give the nodes now, wait and try again.
+            force: also if it seems to be up: the cloud starts what does not run.
+            notice: is told in one line which idle rule counts again.
 
         Raises:
             ClusterDoesNotExist: there is no such cluster.
+            ClusterNotUpError: it has lost nodes.
             ResourcesUnavailableError: its place cannot give the nodes now.
             UsageError: `down` without idle minutes.
         """
-        if down and idle_minutes_to_autostop is None:
-            raise UsageError("down needs idle minutes (--idle-minutes-to-autostop) when a cluster is started.")
+        check_idle_rule(idle_minutes_to_autostop, down)
         request = {
             "idle_minutes_to_autostop": idle_minutes_to_autostop,
             "down": down,
             "retry_until_up": retry_until_up,
+            "force": force,
         }
-        return int((await self._operate("start", cluster_name, request))["started"])
+        started = int((await self._operate("start", cluster_name, request))["started"])
+        if started and idle_minutes_to_autostop is None and notice is not None:
+            found = await self._cluster(cluster_name)
+            if (minutes := found["autostop"]) >= 0:
+                rule = f"{'taken down' if found['to_down'] else 'stopped'} after {minutes} idle minutes"
+                notice(f"Its idle rule counts again: {rule}. Cancel it: skyflow autostop {cluster_name} --cancel")
+        return started
 
-    async def down(self, cluster_name: str) -> int:
-        """Takes a cluster down: cancels what runs on it and deletes its nodes. Returns how many nodes there were."""
-        return int((await self._operate("down", cluster_name, {}))["deleted"])
+    async def down(
+        self,
+        cluster_name: str,
+        *,
+        purge: bool = False,
+        graceful: bool = False,
+        graceful_timeout: int | None = None,
+        notice: Callable[[str], None] | None = None,
+    ) -> int:
+        """Takes a cluster down: cancels what runs on it and deletes its nodes. Returns how many nodes were deleted.
+
+        Args:
+            cluster_name: of the cluster.
+            purge: it is gone also if the cloud does not delete its nodes. That goes on being tried.
+            graceful: jobs have longer to end by themselves after SIGTERM.
+            graceful_timeout: how long, in seconds; 10 minutes if not given.
+            notice: is told in one line what a purge may have left.
+
+        Raises:
+            ClusterDoesNotExist: there is no such cluster.
+            ClusterChangeError: the cloud refused. It is tried again now and then.
+        """
+        request = {"purge": purge, **check_graceful(graceful, graceful_timeout)}
+        result = await self._operate("down", cluster_name, request)
+        if result.get("left") and notice is not None:
+            left = "; ".join(result["left"])
+            notice(f"Cluster {cluster_name!r} is forgotten, but may exist and cost: {left}. Its deletion goes on.")
+        return int(result["deleted"])
 
     async def _operate(self, kind: Literal["stop", "start", "down"], name: str, request: dict[str, Any]) -> Any:
         await self._check_exists(name)
@@ -354,21 +413,33 @@ class Client(WorkflowClient):
             )
         return await self.workflow_result(handle.id)
 
-    async def autostop(self, cluster_name: str, idle_minutes: int, down: bool = False) -> None:
+    async def autostop(
+        self, cluster_name: str, idle_minutes: int, down: bool = False, *, down_after: int | str | None = None
+    ) -> None:
         """Stops a cluster, or takes it down, after so many idle minutes; negative: never. The last setting counts.
+
+        Args:
+            cluster_name: of the cluster.
+            idle_minutes: how long it must have been idle.
+            down: take it down instead of stopping it.
+            down_after: take it down when it has been stopped for so long: minutes, or such as "24h".
 
         Raises:
             ClusterDoesNotExist: there is no such cluster.
             ClusterNotUpError: it is not up.
             NotSupportedError: its nodes cannot be stopped (without `down`).
+            UsageError: it says two things.
         """
         from temporalio.client import WorkflowUpdateFailedError
 
+        later = check_idle_rule(idle_minutes, down, down_after)
         await self._check_exists(cluster_name)
         handle = self._client.get_workflow_handle(cluster_workflow_id(cluster_name))
         try:
             with self.errors():
-                await handle.execute_update("set_autostop", {"minutes": idle_minutes, "down": down})
+                await handle.execute_update(
+                    "set_autostop", {"minutes": idle_minutes, "down": down, "down_after": later}
+                )
         except WorkflowUpdateFailedError as error:
             raise typed(error.cause) from error
 
@@ -388,23 +459,28 @@ class Client(WorkflowClient):
             raise ClusterDoesNotExist(f"Temporal remembers nothing of a cluster {cluster_name!r}. See: skyflow status")
         return found
 
-    async def cost_report(self, days: float | None = 30) -> list[dict[str, Any]]:
+    async def cost_report(
+        self, days: float | None = 30, *, jobs: bool = False, cluster_names: list[str] | None = None
+    ) -> list[dict[str, Any]]:
         """What the clusters have cost, the latest first, also those that are gone: a row for each life of a cluster.
 
         Args:
             days: only those that were up within so many days; None: all that the ledger knows.
+            jobs: a row for each job instead, those that run too.
+            cluster_names: only of these.
 
         Returns:
             Rows of `name`, `uid`, `status` (None: it is gone), `launched_at`, `num_nodes`, `place`, `instance_type`,
             `use_spot`, `duration` (seconds, of the node that was up longest), `hourly` (US dollars, of what is up
-            now), `cost` (US dollars).
+            now), `cost` (US dollars). With `jobs`: `cluster`, `uid`, `id`, `name`, `status`, `started_at`, `duration`,
+            `num_nodes`, `cost`: what its nodes cost while it ran, shared equally with the jobs that ran there as well.
         """
-        from skyflow.models.usage import report
-        from skyflow.store.ledger import intervals
+        from skyflow import cost
 
-        now = time.time()
-        statuses = {view["uid"]: view["status"] for view in await self.status()}
-        return report(await intervals(self.store), statuses, now, None if days is None else now - days * 86400)
+        since = None if days is None else time.time() - days * 86400
+        if jobs:
+            return await cost.of_jobs(self, since, cluster_names)
+        return await cost.of_clusters(self, since, cluster_names)
 
     async def _check_exists(self, name: str) -> None:
         if await self.shown(check_cluster_name(name)) is None:

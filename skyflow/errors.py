@@ -17,6 +17,7 @@
     ├── NoCloudAccessError                4   no cloud can be used from here
     ├── ResourcesUnavailableError         4   nothing could be had; `failover_history` says what was tried
     ├── ResourcesMismatchError            4   the cluster is there, but too small for the task
+    ├── ClusterChangeError (RuntimeError) 4   the cloud did not stop, or did not delete, the nodes of a cluster
     ├── TemporalUnavailableError          5   the Temporal server, or a worker, does not answer
     ├── EmbeddedServerError               5   the background server of this machine cannot be started
     ├── StoreError                        6   the store cannot be read or written
@@ -122,6 +123,10 @@ class ResourcesUnavailableError(SkyflowError):
 
 
 class ResourcesMismatchError(SkyflowError):
+    exit_code = 4
+
+
+class ClusterChangeError(SkyflowError, RuntimeError):
     exit_code = 4
 
 

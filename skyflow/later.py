@@ -7,16 +7,11 @@ from skyflow.errors import NotSupportedError
 OPTIONS = {
     "wait_for": "an idle rule that minds more than jobs",
     "clone_disk_from": "a copy of another cluster's disk",
-    "fast": "a launch that skips setup where nothing changed",
     "resize": "a cluster that changes its number of nodes (take it down, and launch it again)",
     "workspace": "workspaces",
     "backend": "another backend",
     "handle": "a handle instead of the name of a cluster",
     "detach_setup": "a launch that is over before setup",
-    "force": "a start of what runs",
-    "purge": "a cluster that is forgotten while it may exist",
-    "graceful": "a cluster that first waits for the uploads of its mounts",
-    "graceful_timeout": "a cluster that first waits for the uploads of its mounts",
     "all_users": "a list of one user's only",
     "output_stream": "another stream than the standard output",
 }

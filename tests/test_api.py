@@ -14,7 +14,10 @@ from skyflow.errors import InvalidClusterNameError, InvalidTaskError, NotSupport
 from skyflow.later import NAMES
 from skyflow.models.place import CLASSES
 
-CLUSTERS = [{"name": "a", "status": "UP"}, {"name": "b", "status": "INIT"}]
+CLUSTERS = [
+    {"name": "a", "status": "UP", "uid": "life", "num_nodes": 2, "instance_type": "t"},
+    {"name": "b", "status": "INIT", "uid": "life", "num_nodes": 0},
+]
 JOBS = [
     {"id": 2, "status": "RUNNING", "ended_at": None, "num_nodes": 1},
     {"id": 1, "status": "FAILED", "ended_at": 5.0, "num_nodes": 1},
@@ -38,9 +41,24 @@ class FakeClient:
         self.asked.append(job_ids)
         return [2]
 
-    async def down(self, cluster: str) -> int:
-        self.asked.append(cluster)
+    async def down(self, cluster: str, **options: Any) -> int:
+        self.asked.append((cluster, {name: value for name, value in options.items() if value}))
+        if options["purge"]:
+            options["notice"]("Cluster 'a' is forgotten.")
         return 1
+
+    async def stop(self, cluster: str, **options: Any) -> int:
+        return await self.down(cluster, **options)
+
+    async def workflow_query(self, workflow_id: str, query: str) -> dict[str, Any]:
+        return {"uid": "life", "num_nodes": 2, "offer": {"cloud": "local"}, "query": f"{workflow_id} {query}"}
+
+    async def start(self, cluster: str, *, notice: Any, **options: Any) -> int:
+        self.asked.append((cluster, options))
+        return 1
+
+    async def autostop(self, cluster: str, minutes: int, down: bool, **options: Any) -> None:
+        self.asked.append((cluster, minutes, down, options))
 
     async def job(self, cluster: str, job_id: int | None) -> dict[str, Any]:
         return JOBS[1]
@@ -70,13 +88,37 @@ def test_get_gives_back_what_it_is_given(client: FakeClient) -> None:
 
 def test_c06_down_takes_the_cluster_down(client: FakeClient) -> None:
     assert sky.down("a") is None  # type: ignore[func-returns-value]
-    assert client.asked == ["a"]
+    assert client.asked[0][0] == "a"
+
+
+@pytest.mark.parametrize("call", [sky.stop, sky.down])
+def test_c04_c06_a_purge_says_what_may_be_left(
+    client: FakeClient, capsys: pytest.CaptureFixture[str], call: Any
+) -> None:
+    call("a", purge=True, graceful=True, graceful_timeout=7)
+    [(_, options)] = client.asked
+    del options["notice"]
+    assert options == {"purge": True, "graceful": True, "graceful_timeout": 7}
+    assert capsys.readouterr().err == "skyflow: Cluster 'a' is forgotten.\n"
+
+
+def test_c05_c09_start_and_autostop_take_skypilots_parameters(client: FakeClient) -> None:
+    handle = sky.start("a", 5, True, True, True)
+    assert (handle.cluster_name, handle.num_nodes, handle.launched_resources) == ("a", 2, {"cloud": "local"})
+    sky.autostop("a", 30, False, down_after="24h")
+    sky.autostop("a", -1)
+    rule = {"idle_minutes_to_autostop": 5, "down": True, "retry_until_up": True, "force": True}
+    assert client.asked == [
+        ("a", rule), ("a", 30, False, {"down_after": "24h"}), ("a", -1, False, {"down_after": None})
+    ]  # fmt: skip
 
 
 def test_c07_status_of_some_or_all(client: FakeClient) -> None:
     assert [row["name"] for row in sky.status()] == ["a", "b"]
     assert [row["name"] for row in sky.status(["b"])] == ["b"]
     assert sky.status("c") == []
+    handle = sky.status("a")[0]["handle"]
+    assert (handle.cluster_name, handle.num_nodes, handle.launched_resources["instance_type"]) == ("a", 2, "t")
     client.asked.clear()
     for refresh in (False, sky.StatusRefreshMode.NONE):
         sky.status(refresh=refresh)
@@ -123,12 +165,9 @@ TASK = sky.Task(run="x")
     [
         (lambda: sky.launch(TASK, wait_for="jobs"), "wait_for"),
         (lambda: sky.launch(TASK, clone_disk_from="a"), "clone_disk_from"),
-        (lambda: sky.launch(TASK, fast=True), "fast"),
         (lambda: sky.launch(TASK, resize=True), "resize"),
         (lambda: sky.launch(TASK, backend=object()), "backend"),
         (lambda: sky.exec(TASK, "a", backend=object()), "backend"),
-        (lambda: sky.down("a", purge=True), "purge"),
-        (lambda: sky.down("a", graceful=True), "graceful"),
         (lambda: sky.status(all_users=False), "all_users"),
         (lambda: sky.queue("a", all_users=False), "all_users"),
         (lambda: sky.tail_logs("a", output_stream=object()), "output_stream"),
@@ -146,6 +185,14 @@ def test_arguments_that_only_skypilot_has_are_refused_with_a_sentence(offline: N
         (lambda: sky.launch(TASK, idle_minutes_to_autostop="5"), "idle_minutes_to_autostop must be a whole number"),
         (lambda: sky.launch(TASK, idle_minutes_to_autostop=True), "idle_minutes_to_autostop must be a whole number"),
         (lambda: sky.optimize(TASK, minimize="cost"), "minimize must be OptimizeTarget.COST or TIME, found the string"),
+        (lambda: sky.autostop("a", "5"), "idle minutes must be a whole number, found the string '5'."),  # type: ignore
+        (lambda: sky.autostop("a", 5.5), "idle minutes must be a whole number, found the value 5.5."),  # type: ignore
+        (lambda: sky.autostop("a", 5, down=True, down_after=5), "down_after (--down-after) is for a cluster that is"),
+        (lambda: sky.autostop("a", -5, down_after=5), "Negative idle minutes mean that the cluster stays"),
+        (lambda: sky.start("a", down=True), "down needs idle minutes"),
+        (lambda: sky.start("a", idle_minutes_to_autostop=True), "idle minutes must be a whole number"),
+        (lambda: sky.stop("a", graceful=True, graceful_timeout=-1), "graceful_timeout (--graceful-timeout) must be"),
+        (lambda: sky.down("a", graceful_timeout=5), "graceful_timeout (--graceful-timeout) goes with"),
         (lambda: sky.tail_logs("a", tail="5"), "tail must be a number of lines, found the string '5'."),
         (lambda: sky.tail_logs("a", tail=-5), "tail must be a number of lines, found the value -5."),
     ],

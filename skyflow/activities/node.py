@@ -66,7 +66,7 @@ class NodeActivities(NodeCalls):
     @activity.defn
     async def cancel_units(self, request: UnitRequest) -> None:
         """See NodeCalls."""
-        await self._cancel(request.gang, request.unit, request.code)
+        await self._cancel(request.gang, request.unit, request.code, request.grace)
 
     @activity.defn
     async def list_ended(self, request: UnitRequest) -> list[RankEnd]:
@@ -99,11 +99,12 @@ class NodeActivities(NodeCalls):
         row = job.model_dump(mode="json", exclude={"spec", "cancelling"})
         await put_record(self.context.store, call.cluster, call.uid, run_unit(job.id), row)
 
-    async def _cancel(self, gang: Gang, unit: str, code: int) -> None:
+    async def _cancel(self, gang: Gang, unit: str, code: int, grace: float | None = None) -> None:
+        seconds = GRACE_SECONDS if grace is None else grace
         left = gang.model_copy(update={"nodes": await self._running(gang)})
 
         async def cancel(connection: Connection) -> None:
-            await runner.cancel(connection, gang.uid, unit, GRACE_SECONDS, code)
+            await runner.cancel(connection, gang.uid, unit, seconds, code)
 
         await self._on_all(left, cancel)
 

@@ -61,6 +61,13 @@ OnlyType = Annotated[str | None, typer.Option("--instance-type", "-t", help="Onl
 Spot = Annotated[bool | None, typer.Option("--spot/--on-demand", help="Only spot, or only on-demand.")]
 Ranks = Annotated[list[int] | None, typer.Argument(help="Ranks of the nodes; all if none.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
+AllUsers = Annotated[bool, typer.Option("--all-users", "-u", help="The same as --all: clusters have no owners.")]
+EverybodysToo = Annotated[bool, typer.Option("--all-users", "-u", help="Everybody's; they always are shown.")]
+Graceful = Annotated[bool, typer.Option("--graceful", help="Give jobs longer to end by themselves, after SIGTERM.")]
+GracefulTimeout = Annotated[
+    int | None,
+    typer.Option("--graceful-timeout", help="With --graceful: how long, in seconds; 600 if not given.", min=0),
+]
 
 
 @app.command()
@@ -80,7 +87,7 @@ def launch(
     yes: Yes = False,
     wait_for: Annotated[str | None, later("--wait-for")] = None,
     clone_disk_from: Annotated[str | None, later("--clone-disk-from", "--clone")] = None,
-    fast: Annotated[bool, later("--fast")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Skip setup if the cluster is up already.")] = False,
     resize: Annotated[bool, later("--resize")] = False,
     workspace: Annotated[str | None, later("--workspace", "-w")] = None,
 ) -> None:
@@ -96,6 +103,7 @@ def launch(
         dryrun=dryrun,
         detach_run=detach_run,
         no_setup=no_setup,
+        fast=fast,
         retry_until_up=retry_until_up,
         down=down,
         idle_minutes_to_autostop=idle_minutes,
@@ -160,6 +168,7 @@ def status(
         int | None, typer.Option("--endpoint", help="Print where this port of one cluster is reached.", metavar="PORT")
     ] = None,
     endpoints: Annotated[bool, typer.Option("--endpoints", help="The same for all ports that it has open.")] = False,
+    all_users: EverybodysToo = False,
     output: Output = "table",
 ) -> None:
     """The clusters and their state."""
@@ -199,6 +208,7 @@ def cp(
 def queue(
     clusters: Clusters = None,
     skip_finished: Annotated[bool, typer.Option("--skip-finished", "-s", help="Only what has not ended.")] = False,
+    all_users: EverybodysToo = False,
     output: Output = "table",
 ) -> None:
     """The jobs of clusters."""
@@ -243,14 +253,16 @@ def events(cluster: Cluster, output: Output = "table") -> None:
 
 @app.command("cost-report")
 def cost_report(
+    clusters: Clusters = None,
+    jobs: Annotated[bool, typer.Option("--jobs", help="A line for each job.")] = False,
     every: Annotated[bool, typer.Option("--all", "-a", help="All that the ledger knows.")] = False,
     days: Annotated[int, typer.Option("--days", min=1, help="What was up within so many days.")] = 30,
     output: Output = "table",
 ) -> None:
-    """What the clusters have cost, also those that are gone."""
+    """What the clusters, or their jobs, have cost, also those that are gone."""
     from skyflow.cli.cluster import cost_report
 
-    cost_report(None if every else days, output)
+    cost_report(clusters, None if every else days, output, jobs)
 
 
 @app.command()
@@ -258,26 +270,28 @@ def cancel(
     cluster: Cluster,
     job_ids: Annotated[list[int] | None, typer.Argument(help="The jobs.", show_default=False)] = None,
     all_jobs: Annotated[bool, typer.Option("--all", "-a", help="All jobs of the cluster.")] = False,
+    all_users: Annotated[bool, typer.Option("--all-users", "-u", help="The same as --all.")] = False,
     yes: Yes = False,
 ) -> None:
     """Cancel jobs."""
     from skyflow.cli.cluster import cancel
 
-    cancel(cluster, job_ids, all_jobs)
+    cancel(cluster, job_ids, all_jobs or all_users)
 
 
 @app.command()
 def stop(
     clusters: Clusters = None,
     every: Every = False,
+    all_users: AllUsers = False,
     yes: Yes = False,
-    graceful: Annotated[bool, later("--graceful")] = False,
-    graceful_timeout: Annotated[int | None, later("--graceful-timeout")] = None,
+    graceful: Graceful = False,
+    graceful_timeout: GracefulTimeout = None,
 ) -> None:
     """Stop the nodes of clusters. Their disks and the jobs that wait are kept."""
     from skyflow.cli.cluster import stop
 
-    stop(clusters, every, yes)
+    stop(clusters, every or all_users, yes, graceful, graceful_timeout)
 
 
 @app.command()
@@ -289,22 +303,29 @@ def start(
     down: Annotated[bool, typer.Option("--down", help="With idle minutes: then take it down instead.")] = False,
     retry_until_up: RetryUntilUp = False,
     wait_for: Annotated[str | None, later("--wait-for")] = None,
-    force: Annotated[bool, later("--force", "-f")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Also what seems to be up: start the nodes that do not run.")
+    ] = False,
 ) -> None:
     """Start stopped clusters, where they were."""
     from skyflow.cli.cluster import start
 
-    start(clusters, every, yes, idle_minutes, down, retry_until_up)
+    start(clusters, every, yes, idle_minutes, down, retry_until_up, force)
 
 
 @app.command()
 def autostop(
     clusters: Clusters = None,
     every: Every = False,
+    all_users: AllUsers = False,
     idle_minutes: Annotated[
         int | None, typer.Option("--idle-minutes", "-i", help="How long it must have been idle; 5 if not given.")
     ] = None,
     down: Annotated[bool, typer.Option("--down", help="Take it down instead of stopping it.")] = False,
+    down_after: Annotated[
+        str | None,
+        typer.Option("--down-after", help="Take it down when it has been stopped for so long: minutes, 24h, 7d."),
+    ] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="No idle rule any more.")] = False,
     yes: Yes = False,
     wait_for: Annotated[str | None, later("--wait-for")] = None,
@@ -312,22 +333,25 @@ def autostop(
     """Stop clusters, or take them down, when they have been idle for long enough."""
     from skyflow.cli.cluster import autostop
 
-    autostop(clusters, every, yes, idle_minutes, cancel, down)
+    autostop(clusters, every or all_users, yes, idle_minutes, cancel, down, down_after)
 
 
 @app.command()
 def down(
     clusters: Clusters = None,
     every: Every = False,
+    all_users: AllUsers = False,
     yes: Yes = False,
-    purge: Annotated[bool, later("--purge", "-p")] = False,
-    graceful: Annotated[bool, later("--graceful")] = False,
-    graceful_timeout: Annotated[int | None, later("--graceful-timeout")] = None,
+    purge: Annotated[
+        bool, typer.Option("--purge", "-p", help="Forget them also if their cloud does not delete the nodes.")
+    ] = False,
+    graceful: Graceful = False,
+    graceful_timeout: GracefulTimeout = None,
 ) -> None:
     """Delete the nodes of clusters."""
     from skyflow.cli.cluster import down
 
-    down(clusters, every, yes)
+    down(clusters, every or all_users, yes, purge, graceful, graceful_timeout)
 
 
 @server.command("start")

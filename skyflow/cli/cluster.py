@@ -11,6 +11,7 @@ from skyflow.cli import view
 from skyflow.cli.session import run
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, SkyflowError, UsageError
 from skyflow.models.autostop import DEFAULT_IDLE_MINUTES
+from skyflow.models.life import check_graceful, check_idle_rule
 
 if TYPE_CHECKING:
     from skyflow.client import Client
@@ -124,17 +125,19 @@ def events(cluster: str, output: str) -> None:
     run(body)
 
 
-def cost_report(days: int | None, output: str) -> None:
-    """Prints what the clusters have cost."""
+def cost_report(names: list[str] | None, days: int | None, output: str, jobs: bool) -> None:
+    """Prints what the clusters, or their jobs, have cost."""
 
     async def body(client: Client) -> None:
-        rows = await client.cost_report(days)
+        rows = await client.cost_report(days, jobs=jobs, cluster_names=names or None)
         if output == "json":
             view.as_json(rows)
+        elif rows and jobs:
+            view.job_costs(rows)
         elif rows:
             view.costs(rows)
         else:
-            view.say("Nothing was up" + (f" within {days} days." if days else "."))
+            view.say(f"Nothing {'ran' if jobs else 'was up'}" + (f" within {days} days." if days else "."))
 
     run(body)
 
@@ -154,57 +157,99 @@ def cancel(cluster: str, job_ids: list[int] | None, all_jobs: bool) -> None:
     run(body)
 
 
-def stop(names: list[str] | None, every: bool, yes: bool) -> None:
+def stop(
+    names: list[str] | None, every: bool, yes: bool, graceful: bool = False, graceful_timeout: int | None = None
+) -> None:
     """Stops clusters."""
+    check_graceful(graceful, graceful_timeout)
 
     async def one(client: Client, name: str) -> str:
-        await client.stop(name)
+        await client.stop(name, graceful=graceful, graceful_timeout=graceful_timeout)
         return f"Cluster {name} is stopped; its disks are kept. Start it again: skyflow start {name}"
 
     _each(names, every, yes, "Stop {}?", one)
 
 
 def start(
-    names: list[str] | None, every: bool, yes: bool, idle_minutes: int | None, down: bool, retry_until_up: bool
+    names: list[str] | None,
+    every: bool,
+    yes: bool,
+    idle_minutes: int | None,
+    down: bool,
+    retry_until_up: bool,
+    force: bool = False,
 ) -> None:
     """Starts stopped clusters."""
+    check_idle_rule(idle_minutes, down)
 
     async def one(client: Client, name: str) -> str:
+        more: list[str] = []
         started = await client.start(
-            name, idle_minutes_to_autostop=idle_minutes, down=down, retry_until_up=retry_until_up
+            name,
+            idle_minutes_to_autostop=idle_minutes,
+            down=down,
+            retry_until_up=retry_until_up,
+            force=force,
+            notice=more.append,
         )
-        return f"Cluster {name} is up ({started} node(s) started)." if started else f"Cluster {name} is up already."
+        what = f"Cluster {name} is up ({started} node(s) started)." if started else f"Cluster {name} is up already."
+        return " ".join([what, *more])
 
     _each(names, every, yes, "Start {}?", one)
 
 
-def autostop(names: list[str] | None, every: bool, yes: bool, idle_minutes: int | None, off: bool, down: bool) -> None:
+def autostop(
+    names: list[str] | None,
+    every: bool,
+    yes: bool,
+    idle_minutes: int | None,
+    off: bool,
+    down: bool,
+    down_after: str | None = None,
+) -> None:
     """Sets the idle rule of clusters."""
-    if off and (down or idle_minutes is not None):
-        raise UsageError("--cancel goes with neither --idle-minutes nor --down.")
+    if off and (down or idle_minutes is not None or down_after is not None):
+        raise UsageError("--cancel goes with neither --idle-minutes nor --down nor --down-after.")
     minutes = -1 if off else DEFAULT_IDLE_MINUTES if idle_minutes is None else idle_minutes
+    later = check_idle_rule(minutes, down, down_after)
     what = "taken down" if down else "stopped"
+    then = "" if later is None else f", and taken down {view.span(later * 60)} later"
 
     async def one(client: Client, name: str) -> str:
-        await client.autostop(name, minutes, down)
+        await client.autostop(name, minutes, down, down_after=later)
         if minutes < 0:
             return f"Cluster {name} has no idle rule any more."
-        return f"Cluster {name} is {what} after {minutes} idle minutes. Cancel it: skyflow autostop {name} --cancel"
+        rule = f"{what} after {minutes} idle minutes{then}"
+        return f"Cluster {name} is {rule}. Cancel it: skyflow autostop {name} --cancel"
 
     _each(names, every, yes, None, one)
 
 
-def down(names: list[str] | None, every: bool, yes: bool) -> None:
+def down(
+    names: list[str] | None,
+    every: bool,
+    yes: bool,
+    purge: bool = False,
+    graceful: bool = False,
+    graceful_timeout: int | None = None,
+) -> None:
     """Deletes the nodes of clusters."""
+    check_graceful(graceful, graceful_timeout)
 
     async def one(client: Client, name: str) -> str:
         from skyflow.cli.ssh import forget
 
-        count = await client.down(name)
+        left: list[str] = []
+        count = await client.down(
+            name, purge=purge, graceful=graceful, graceful_timeout=graceful_timeout, notice=left.append
+        )
         await forget(client, name)
-        return f"Cluster {name} is down ({count} node(s) deleted). Its logs stay: skyflow logs {name}"
+        return (
+            left[0] if left else f"Cluster {name} is down ({count} node(s) deleted). Its logs stay: skyflow logs {name}"
+        )
 
-    _each(names, every, yes, "Delete the nodes of {}?", one)
+    question = "Forget {}, also if the cloud does not delete the nodes?" if purge else "Delete the nodes of {}?"
+    _each(names, every, yes, question, one)
 
 
 def _each(

@@ -44,6 +44,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: b
 COLOURS = {
     "UP": "green",
     "INIT": "yellow",
+    "AUTOSTOPPING": "yellow",
     "SUCCEEDED": "green",
     "RUNNING": "cyan",
     "SETTING_UP": "cyan",
@@ -128,9 +129,15 @@ def _autostop(view: dict[str, Any]) -> str:
     if view["autostop"] < 0:
         return "-"
     what, why = "down" if view["to_down"] else "stop", " (safety)" if view["safety"] else ""
+    later = view.get("down_after")
+    if view["status"] == "STOPPED" and later is not None:
+        if view["idle_since"] is None:
+            return f"down after {span(60 * later)}, once no job waits"
+        return f"down in {span(view['idle_since'] + 60 * later - time.time())}"
+    then = "" if later is None else f", down {span(60 * later)} later"
     if view["idle_since"] is None or view["status"] == "STOPPED":
-        return f"{what} after {view['autostop']} min{why}"
-    return f"{what} in {span(view['idle_since'] + 60 * view['autostop'] - time.time())}{why}"
+        return f"{what} after {view['autostop']} min{then}{why}"
+    return f"{what} in {span(view['idle_since'] + 60 * view['autostop'] - time.time())}{then}{why}"
 
 
 def jobs(rows: Sequence[dict[str, Any]]) -> None:
@@ -174,6 +181,25 @@ def costs(rows: Sequence[dict[str, Any]]) -> None:
         for row in rows
     ]
     table(["NAME", "LAUNCHED", "UP", "RESOURCES", "INFRA", "STATUS", "$/h", "COST"], shown)
+    say(f"In all: ${sum(row['cost'] for row in rows):,.2f}")
+
+
+def job_costs(rows: Sequence[dict[str, Any]]) -> None:
+    """The table of `skyflow cost-report --jobs`, and the sum."""
+    shown = [
+        [
+            row["cluster"],
+            str(row["id"]),
+            row["name"] or "-",
+            age(row["started_at"]),
+            span(row["duration"]),
+            str(row["num_nodes"]),
+            row["status"],
+            f"${row['cost']:,.2f}",
+        ]
+        for row in rows
+    ]
+    table(["CLUSTER", "ID", "NAME", "STARTED", "RAN", "NODES", "STATUS", "COST"], shown)
     say(f"In all: ${sum(row['cost'] for row in rows):,.2f}")
 
 

@@ -26,6 +26,7 @@ class Autostop:
         wait_for: one of WAIT_FOR.
         hook: a shell script that runs before.
         hook_timeout: seconds after which it is ended.
+        down_after: minutes after which the stopped cluster is taken down. (SkyPilot does not have it.)
     """
 
     enabled: bool = True
@@ -34,6 +35,7 @@ class Autostop:
     wait_for: str | None = None
     hook: str | None = None
     hook_timeout: int | None = None
+    down_after: int | None = None
 
     def to_yaml_config(self) -> bool | dict[str, Any]:
         """The value of `autostop` that means the same."""
@@ -51,7 +53,12 @@ def check_autostop(document: Document, value: object, path: Path) -> Autostop:
     if isinstance(value, int | str):
         return Autostop(idle_minutes=check_minutes(document, value, path))
     if isinstance(value, Mapping):
-        return Autostop(**_FIELDS(document, value, path))
+        rule = Autostop(**_FIELDS(document, value, path))
+        if rule.down and rule.down_after is not None:
+            raise wrong(
+                document, (*path, "down_after"), "without down: it is for a cluster that is stopped", rule.down_after
+            )
+        return rule
     raise wrong(document, path, "true, false, minutes such as 10, '2h', or a mapping", value)
 
 
@@ -67,6 +74,7 @@ _FIELDS = record(
         "wait_for": choice(WAIT_FOR),
         "hook": text("a shell script"),
         "hook_timeout": integer(least=1),
+        "down_after": check_minutes,
     },
     "idle_minutes: 10",
 )

@@ -78,6 +78,8 @@ class UnitRequest(Wire):
     unit: str
     code: int = 137
     """For a cancel: the exit code of what had not ended by itself."""
+    grace: float | None = None
+    """For a cancel: seconds between SIGTERM and SIGKILL; None: the usual. A second try begins them anew."""
 
 
 class WatchRequest(Wire):

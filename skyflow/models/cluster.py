@@ -27,6 +27,7 @@ from skyflow.models.operation import (
     Busy,
     CancelJob,
     CancelOperation,
+    EndOperation,
     Expect,
     Grant,
     Guard,
@@ -78,7 +79,8 @@ class ClusterState(ClusterFacts):
         if op is None:
             self._admit(request)
             self.unwanted = self.unwanted and request.kind in ("stop", "down")
-            op = Operation(workflow_id=request.workflow_id, kind=request.kind)
+            op = Operation(workflow_id=request.workflow_id, kind=request.kind, grace=request.grace, purge=request.purge)
+            op.idle = request.epoch is not None
             op.exclusive = self._is_exclusive(op)
             self.operations.append(op)
             self.served += 1
@@ -87,8 +89,8 @@ class ClusterState(ClusterFacts):
             if request.kind in ("stop", "down"):
                 actions += self._clear_the_way(op, now)
         kept = self._kept_by(op)
-        if request.force and not any(o.granted and o.job_id not in kept for o in self.operations):
-            op.granted = True
+        free = request.purge or not any(o.granted and o.job_id not in kept for o in self.operations)
+        op.granted = op.granted or (request.force and free)
         actions += self._settle(now)
         # The answer itself carries the grant, so that no signal has to.
         actions = [a for a in actions if not (isinstance(a, Grant) and a.workflow_id == op.workflow_id)]
@@ -155,7 +157,7 @@ class ClusterState(ClusterFacts):
         if job is None or job.status.is_terminal():
             return []
         job.status, job.started_at = JobStatus.RUNNING, now
-        return [CancelJob(job.id)] if job.cancelling else []
+        return [CancelJob(job.id, self._grace())] if job.cancelling else []
 
     def ranks_ended(self, job_id: int, ranks: list[int], now: float) -> list[Action]:
         """A job has ended on these nodes, as the watch saw. What becomes of the job is its own workflow's to say."""
@@ -197,9 +199,12 @@ class ClusterState(ClusterFacts):
         self.leftover = self.leftover or release.nodes_left
         unmade = op.exclusive and not self.nodes and not self.leftover
         if release.nodes_deleted and (op.kind == "down" or unmade):
-            actions += self._end_life(next_uid, now)
+            actions += self._drop_overridden(op, now)
+            actions += self._end_life(next_uid, now, left=release.purged)
         elif release.nodes_stopped and self.nodes:
+            actions += self._drop_overridden(op, now)
             actions += self._stopped(now)
+            self.stopped_unseen = now if release.purged else None
         elif op.kind in ("launch", "start") and op.granted and self.stopped and not self.is_active():
             actions.append(self._stop_again())  # some of its nodes may have been started, and nobody wants them
         elif release.discard and not self.operations and not any(other is not job for other in self.active_jobs()):
@@ -227,13 +232,20 @@ class ClusterState(ClusterFacts):
         stopped = [node.rank for node in self.nodes if node.id in seen and seen[node.id].state == "stopped"]
         gone = [node.rank for node in self.nodes if node.id not in seen]
         self.halted = []
-        self.stopped = self.stopped and bool(stopped) and len(stopped) == len(seen)
-        return self.nodes_away(gone, stopped, now)
+        up_since = now
+        if self.stopped and (not stopped or len(stopped) < len(seen)):
+            if self.stopped_unseen is not None:
+                up_since = self.stopped_unseen  # they never were stopped
+            self.stopped, self.stopped_unseen, self.idle_since = False, None, None
+        return self.nodes_away(gone, stopped, now, up_since)
 
-    def nodes_away(self, gone: list[int], stopped: list[int], now: float) -> list[Action]:
+    def nodes_away(
+        self, gone: list[int], stopped: list[int], now: float, up_since: float | None = None
+    ) -> list[Action]:
         """The cloud says that these nodes are gone, and those are stopped. What ran on them is lost.
 
-        A cluster that has lost a node can only be taken down; one that has lost all of them is.
+        A cluster that has lost a node can only be taken down; one that has lost all of them is. The others that were
+        not known to run have run since `up_since`.
         """
         if self.closing():
             return []
@@ -247,59 +259,72 @@ class ClusterState(ClusterFacts):
             actions += self._stopped(now)
         elif not self.stopped:
             self.halted = sorted({*self.halted, *stopped})
-        self._count_up(now)
+        self._count_up(now, up_since)
         return actions + self._give_up_pending(now) + self._settle(now)
 
     def set_autostop(self, setting: AutostopSetting, now: float) -> list[Action]:
         """Sets the user's idle rule. The last setting wins, and the clock starts anew.
 
+        A stopped cluster takes what can matter to it: an end of the rule, or one that takes it down later.
+
         Raises:
             ClusterNotUpError: nothing runs, and nobody is about to change that.
             NotSupportedError: its nodes cannot be stopped.
+            UsageError: it says two things.
         """
-        if not self.runs() and not self.operations:
+        off = setting.minutes is None or setting.minutes < 0
+        if (off or setting.down) and setting.down_after is not None:
+            raise UsageError("down_after is for a rule that stops: it goes with idle minutes, and without down.")
+        if setting.down_after is not None and setting.down_after < 0:
+            raise UsageError(f"down_after must be minutes, found {setting.down_after}.")
+        matters = self.stopped and (off or setting.down_after is not None)
+        if not self.runs() and not self.operations and not matters:
             raise ClusterNotUpError(f"Cluster {self.name!r} is {self.status.value}: it has no idle rule.")
         if setting.notify and setting.notify not in self.notify_end:
             self.notify_end.append(setting.notify)
         if setting.only_replace_safety and not (self.rule and self.rule.safety):
             return []
-        minutes = setting.minutes
-        if minutes is None or minutes < 0:
+        actions: list[Action] = []
+        if setting.minutes is None or setting.minutes < 0:
             self.rule = None
         else:
             self._check_can_stop(setting.down)
-            self.rule = IdleRule(minutes=minutes, down=setting.down)
+            self.rule = IdleRule(minutes=setting.minutes, down=setting.down, down_after=setting.down_after)
+        if self.stopped and self.idle_since is not None:
+            actions = [Busy()]  # its clock may not be started again
         self.idle_since = None
-        return self._settle(now)
+        return actions + self._settle(now)
 
     def idle_due(self, due: IdleDue) -> list[Action]:
         """The idle clock has run out. Counts only if nothing has happened since it was started."""
-        if due.uid != self.uid or due.epoch != self.epoch or self.is_active() or not self.runs():
+        if due.uid != self.uid or due.epoch != self.epoch or self.is_active() or self.idle_since is None:
             return []
         request_id = f"idle-{self.uid}-{self.epoch}"
-        stop = self.rule is not None and not self.rule.down
+        stop = self.runs() and self.rule is not None and not self.rule.down
         return [StartStop(request_id, self.epoch) if stop else StartDown(request_id, self.epoch)]
 
     def overdue(self, now: float) -> list[Action]:
         """Its idle rule was due long ago, and nobody is at it: the clock is started once more."""
-        if self.is_active() or self.idle_since is None or self.rule is None or not self.runs():
+        rule = self.clock_rule()
+        if self.is_active() or self.idle_since is None or rule is None:
             return []
-        due = self.idle_since + self.rule.minutes * 60
-        return [ArmIdle(self.epoch, self.rule)] if now > due else []
+        due = self.idle_since + rule.minutes * 60
+        return [ArmIdle(self.epoch, rule)] if now > due else []
 
     # What follows from every event
 
     def _settle(self, now: float, delay: float = 0) -> list[Action]:
         """What can go on now does. An idle clock that starts now starts so many seconds late."""
         actions = self._grants() + self._starts()
-        if self.is_active():
+        rule = self.clock_rule()
+        if self.is_active() or self.awaits_start():
             if self.idle_since is not None:
                 self.idle_since = None
                 actions.append(Busy())
-        elif self.runs() and self.idle_since is None:
+        elif (self.runs() or (self.stopped and rule is not None)) and self.idle_since is None:
             self.idle_since = now + delay
             self.epoch += 1
-            actions.append(ArmIdle(self.epoch, self.rule))
+            actions.append(ArmIdle(self.epoch, rule))
             if self.unwanted:
                 actions.append(self._stop_again())
         return actions
@@ -403,13 +428,13 @@ class ClusterState(ClusterFacts):
 
     def _cancel(self, job: JobRecord, now: float) -> list[Action]:
         if job.status is JobStatus.RUNNING:
-            return [CancelJob(job.id)]
+            return [CancelJob(job.id, self._grace())]
         if job.status is JobStatus.PENDING and job.ranks:  # its workflow is being started
             job.cancelling = True
             return []
         actions: list[Action] = []
         if job.status is not JobStatus.PENDING:  # its launch has not submitted it yet, and must not do it any more
-            actions.append(CancelOperation(job.launch, keep_nodes=True))
+            actions.append(CancelOperation(job.launch, keep_nodes=True, grace=self._grace()))
         end = JobEnd(job_id=job.id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason="Cancelled.")
         return actions + self.job_ended(end, now, notify=True)
 
@@ -418,7 +443,9 @@ class ClusterState(ClusterFacts):
         kept = self._kept_by(closing)
         starting = ("launch", "exec", "start")
         launches = [op for op in self.operations if op.kind in starting and op.job_id not in kept]
-        actions: list[Action] = [CancelOperation(op.workflow_id, keep_nodes=True) for op in launches]
+        actions: list[Action] = [
+            CancelOperation(op.workflow_id, keep_nodes=True, grace=closing.grace) for op in launches
+        ]
         with_launch = {op.job_id for op in launches}
         for job in self.active_jobs():
             if job.id not in with_launch | kept:
@@ -432,7 +459,7 @@ class ClusterState(ClusterFacts):
         self.jobs[op.job_id] = job.model_copy(update=update)
 
     def _stopped(self, now: float) -> list[Action]:
-        self.stopped, self.halted, self.idle_since = True, [], None
+        self.stopped, self.halted, self.idle_since, self.stopped_unseen = True, [], None, None
         self.changes += 1
         self.unwanted = False
         self._count_up(now)
@@ -447,7 +474,7 @@ class ClusterState(ClusterFacts):
                 "Take it down instead (--down)."
             )
 
-    def _count_up(self, now: float) -> None:
+    def _count_up(self, now: float, since: float | None = None) -> None:
         """Begins and ends the intervals of the nodes: from here on the ledger has something to learn."""
         away = {*self.lost, *self.halted}
         ups = {node.rank: node for node in self.nodes if self.runs() and node.rank not in away}
@@ -455,14 +482,29 @@ class ClusterState(ClusterFacts):
             self.unbooked.append(self.up.pop(rank).model_copy(update={"ended": now}))
         for rank, node in ups.items():
             if rank not in self.up and self.offer is not None:
-                self.up[rank] = UpInterval.begin(self.name, self.uid, node, self.offer, now)
+                self.up[rank] = UpInterval.begin(self.name, self.uid, node, self.offer, now if since is None else since)
                 self.unbooked.append(self.up[rank])
 
-    def _end_life(self, next_uid: str, now: float) -> list[Action]:
-        ended = LifeEnded(self.uid, tuple(self.notify_end))
+    def _drop_overridden(self, op: Operation, now: float) -> list[Action]:
+        """A purge did not wait for those that held the cluster; what they report later is not heard any more."""
+        kept = self._kept_by(op)
+        dropped = [o for o in self.operations if op.purge and o.granted and o.job_id not in kept]
+        self.operations = [o for o in self.operations if o not in dropped]
+        actions: list[Action] = []
+        for other in dropped:
+            actions.append(EndOperation(other.workflow_id))
+            job = self.jobs.get(other.job_id) if other.job_id is not None else None
+            if job is not None and not job.spec and not job.status.is_terminal():
+                job.status, job.ended_at, job.reason = JobStatus.CANCELLED, now, "Its cluster was purged."
+        return actions
+
+    def _end_life(self, next_uid: str, now: float, left: bool = False) -> list[Action]:
+        ended = LifeEnded(self.uid, tuple(self.notify_end), tuple(self.places) if left else ())
         waiting = {op.job_id for op in self.operations}
         actions: list[Action] = [ended]
         actions += [AbandonJob(job.id, self.uid) for job in self.active_jobs() if job.id not in waiting and job.ranks]
+        if left:  # they cost until the guardian has deleted them: it ends what is open in the ledger
+            self.up = {}
         if self.nodes:
             self.nodes = []
             self._count_up(now)
@@ -471,12 +513,16 @@ class ClusterState(ClusterFacts):
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id in waiting}
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
-        self.made_by, self.leftover, self.stopped = "", False, False
+        self.made_by, self.leftover, self.stopped, self.stopped_unseen = "", False, False, None
         self.halted, self.unreachable_since, self.unwanted = [], None, False
         self.changes += 1
         self.guarded = False
         self.uid = next_uid
         return actions
+
+    def _grace(self) -> float | None:
+        """What a stop or a down that waits leaves to those that it cancels."""
+        return next((op.grace for op in self.operations if op.kind in ("stop", "down")), None)
 
     def _operation(self, workflow_id: str) -> Operation | None:
         return next((op for op in self.operations if op.workflow_id == workflow_id), None)

@@ -54,6 +54,8 @@ class ClusterFacts(Wire):
     """What the ledger does not have yet."""
     lost: list[int] = Field(default_factory=list)
     """Ranks whose nodes are gone, by what their cloud says."""
+    stopped_unseen: float | None = None
+    """Since when the nodes count as stopped, though their cloud did not say so (`stop --purge`)."""
     halted: list[int] = Field(default_factory=list)
     """Ranks whose nodes are stopped, by what their cloud says, while others run: nobody here did that."""
     changes: int = 0
@@ -71,6 +73,8 @@ class ClusterFacts(Wire):
     def status(self) -> ClusterStatus:
         if not self.nodes or self.lost or self.halted:
             return ClusterStatus.INIT
+        if any(op.idle and op.granted for op in self.operations):
+            return ClusterStatus.AUTOSTOPPING
         return ClusterStatus.STOPPED if self.stopped else ClusterStatus.UP
 
     def active_jobs(self) -> list[JobRecord]:
@@ -90,6 +94,18 @@ class ClusterFacts(Wire):
     def runs(self) -> bool:
         """Whether there are nodes that run."""
         return bool(self.nodes) and not self.stopped
+
+    def clock_rule(self) -> IdleRule | None:
+        """What the idle clock counts for: the rule while nodes run, the end of `down_after` while they are stopped."""
+        if self.rule is None or not self.nodes or self.runs():
+            return self.rule
+        later = self.rule.down_after
+        return None if later is None else IdleRule(minutes=later, down=True)
+
+    def awaits_start(self) -> bool:
+        """Whether jobs wait on the stopped nodes that would run after a start."""
+        there = len(self.nodes) - len(self.lost)
+        return self.stopped and any(job.num_nodes <= there for job in self._pending())
 
     def closing(self) -> str:
         """What its nodes are about to be: `taken down`, `stopped`, or nothing."""
@@ -132,6 +148,7 @@ class ClusterFacts(Wire):
             "made_by": self.made_by,
             "autostop": self.rule.minutes if self.rule else -1,
             "to_down": self.rule is not None and self.rule.down,
+            "down_after": self.rule.down_after if self.rule else None,
             "safety": bool(self.rule and self.rule.safety),
             "idle_since": self.idle_since,
             "lost": self.lost,

@@ -143,6 +143,8 @@ class JobProgress(Wire):
     gang: GangState
     to_stop: list[int] = Field(default_factory=list)
     """Ranks that have to be told to stop."""
+    grace: float | None = None
+    """Seconds that they have from SIGTERM to SIGKILL; None: the usual."""
     began: float
 
 

@@ -78,6 +78,8 @@ class LaunchRequest(Wire):
     down: bool = False
     detach_run: bool = False
     no_setup: bool = False
+    fast: bool = False
+    """Skip setup if the cluster is up already."""
     retry_until_up: bool = False
     """When no place can give the nodes, wait and try all of them again, for as long as it takes."""
     idle_minutes_to_autostop: int | None = None

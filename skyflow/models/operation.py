@@ -25,6 +25,8 @@ class IdleRule(Wire):
     down: bool = True
     safety: bool = False
     """Set by skyflow, until the user's own rule is known."""
+    down_after: int | None = None
+    """Of a rule that stops: take the cluster down when it has been stopped for so many minutes."""
 
 
 class Operation(Wire):
@@ -32,7 +34,13 @@ class Operation(Wire):
     kind: OperationKind
     exclusive: bool = False
     granted: bool = False
+    idle: bool = False
+    """Whether nobody asked for it: the cluster was idle for long enough."""
     job_id: int | None = None
+    grace: float | None = None
+    """Of a stop or a down: seconds that what it cancels has from SIGTERM to SIGKILL; None: the usual."""
+    purge: bool = False
+    """Of a stop or a down: what holds the cluster when this one has waited long enough is dropped."""
 
 
 class Place(Wire):
@@ -66,6 +74,10 @@ class Reserve(Wire):
     kind: OperationKind
     force: bool = False
     """For a down that has waited long enough: do not wait for jobs that cannot be stopped."""
+    purge: bool = False
+    """With `force`: not even for other operations that hold the cluster."""
+    grace: float | None = None
+    """For a stop or a down: seconds that what it cancels has from SIGTERM to SIGKILL; None: the usual."""
     epoch: int | None = None
     """For a stop or a down that nobody asked for: only if the cluster has been idle since this epoch."""
     job: JobRecord | None = None
@@ -113,6 +125,8 @@ class Release(Wire):
     nodes_stopped: bool = False
     nodes_left: bool = False
     """The operation could not delete what it had made: whoever ends this life of the cluster has to."""
+    purged: bool = False
+    """The cloud did not do it, and the cluster counts as stopped, or as gone, all the same: its user said so."""
     discard: bool = False
     """The nodes were made, or started, for this operation and are not wanted any more: delete them, or stop them, if
     nobody else uses them."""
@@ -133,6 +147,8 @@ class AutostopSetting(Wire):
     minutes: int | None = None
     down: bool = False
     """Whether the cluster is then taken down instead of stopped."""
+    down_after: int | None = None
+    """Take the cluster down when it has been stopped for so many minutes."""
     only_replace_safety: bool = False
     """Set by a launch that asked for nothing: the safety rule ends, a rule of the user stays."""
     notify: str = ""
@@ -150,6 +166,8 @@ class CancelRequest(Wire):
     """Signal `cancel` of a launch. Its nodes are deleted unless `keep_nodes`."""
 
     keep_nodes: bool = False
+    grace: float | None = None
+    """Seconds that its job, or its setup, has from SIGTERM to SIGKILL; None: the usual."""
 
 
 class CancelJobs(Wire):
@@ -168,6 +186,14 @@ class Grant:
 class CancelOperation:
     workflow_id: str
     keep_nodes: bool
+    grace: float | None = None
+
+
+@dataclass(frozen=True)
+class EndOperation:
+    """A purge has taken its place: what it still does to nodes counts no more."""
+
+    workflow_id: str
 
 
 @dataclass(frozen=True)
@@ -178,6 +204,7 @@ class StartJob:
 @dataclass(frozen=True)
 class CancelJob:
     job_id: int
+    grace: float | None = None
 
 
 @dataclass(frozen=True)
@@ -244,11 +271,14 @@ class LifeEnded:
 
     uid: str
     notify: tuple[str, ...]
+    left: tuple[Place, ...] = ()
+    """Where nodes may be nevertheless: the guardian of this life goes on deleting them."""
 
 
 Action = (
     Grant
     | CancelOperation
+    | EndOperation
     | StartJob
     | CancelJob
     | AbandonJob

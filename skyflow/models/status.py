@@ -12,7 +12,7 @@ class ClusterStatus(StrEnum):
     UP = "UP"
     STOPPED = "STOPPED"
     AUTOSTOPPING = "AUTOSTOPPING"
-    """No cluster of this version; it is here to be compared with."""
+    """Its idle rule is due: it is being stopped, or taken down."""
 
 
 class JobStatus(StrEnum):

@@ -21,6 +21,7 @@ from skyflow.activities.plan import PlanActivities
 from skyflow.activities.sync import SyncActivities
 from skyflow.activities.watch import WatchActivities
 from skyflow.models.name import QueueKind, task_queue
+from skyflow.worker.message import MessageInterceptor
 from skyflow.worker.sandbox import WORKFLOWS
 
 SLOTS: dict[QueueKind, int] = {"quick": 100, "cloud": 20, "sync": 8, "watch": 1000}
@@ -59,7 +60,7 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
             cloud.start_nodes,
         ],
         "sync": [sync.sync_workdir, sync.sync_file_mounts, node.list_ended, node.count_running],
-        "watch": [watch.watch_nodes, watch.run_setup],
+        "watch": [watch.watch_nodes, watch.run_setup, node.cancel_units],
     }
 
 
@@ -82,7 +83,7 @@ def _worker(
         workflows=WORKFLOWS if main else [],
         activities=functions,
         workflow_runner=UnsandboxedWorkflowRunner(),  # see `sandbox`
-        interceptors=[HeartbeatInterceptor(), *interceptors],
+        interceptors=[HeartbeatInterceptor(), MessageInterceptor(), *interceptors],
         max_concurrent_activities=SLOTS[kind],
         max_concurrent_activity_task_polls=4 if kind == "quick" else 2,
         max_cached_workflows=1000 if main else 0,

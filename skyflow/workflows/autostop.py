@@ -2,7 +2,7 @@
 
 While the cluster's workflow lives, this one only says when the clock has run out; the cluster decides. If the cluster's
 workflow is gone without having taken its nodes down (somebody terminated it), this one waits for what runs and deletes
-them.
+them. Nodes that a purge could not delete it goes on deleting too, ever more rarely, for as long as it takes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CHECKS_APART = 10
 """While nothing happens, the guardian looks every so many check intervals."""
 
 ASK_SECONDS = 600.0
-"""How long the nodes of a cluster whose workflow is gone are asked at a time."""
+"""How long the nodes of a cluster whose workflow is gone are asked, or their deletion is tried, at a time."""
 
 SILENT_SECONDS = 24 * 3600.0
 """Nodes that belong to nobody, and could not be asked for so long whether anything runs on them, are deleted."""
@@ -50,7 +50,9 @@ class AutostopState(Wire):
     places: list[Place] = Field(default_factory=list)
     clock: Clock | None = None
     cleaning: bool = False
-    """Whether the cluster's workflow is gone."""
+    """Whether the cluster's workflow is gone, or has given up these nodes."""
+    purged: bool = False
+    """Whether it has given them up: they are deleted whatever runs there."""
 
 
 @workflow.defn(failure_exception_types=[SkyflowError])
@@ -80,7 +82,7 @@ class AutostopWorkflow:
                 alive = await self._tell()
             else:
                 alive = await self._cluster_is_alive()
-            self.state.cleaning = not alive
+            self.state.cleaning = self.state.cleaning or not alive
             await self._begin_anew_if_long()
         if self.state.cleaning:
             await self._clean_up()
@@ -118,14 +120,17 @@ class AutostopWorkflow:
                 cloud=place.cloud,
                 host=place.host,
             )
-            await self._until_nothing_runs(gang)
+            why = "their cluster was purged" if self.state.purged else "their cluster's workflow is gone"
+            if not self.state.purged:
+                await self._until_nothing_runs(gang)
             try:
                 await call(
                     CloudCalls.delete_nodes,
                     gang,
-                    f"delete the nodes in {place.cloud}: their cluster's workflow is gone",
+                    f"delete the nodes in {place.cloud}: {why}",
                     kind="cloud",
                     host=place.host,
+                    seconds=ASK_SECONDS,
                 )
             except (SkyflowError, ActivityError) as error:  # there is nobody else who could
                 workflow.logger.warning("the nodes of %s could not be deleted: %s", gang.cluster, error)
@@ -178,6 +183,12 @@ class AutostopWorkflow:
     async def cancel(self) -> None:
         """The cluster has taken its nodes down itself."""
         self.over = True
+
+    @workflow.signal
+    async def clean_up(self, places: list[Place]) -> None:
+        """The cluster has given up its nodes, and those at these places could not be deleted: go on with that."""
+        self.state.places, self.state.cleaning, self.state.purged = places, True, True
+        self.changed = True
 
     @workflow.query
     def clock(self) -> Clock | None:

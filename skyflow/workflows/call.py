@@ -104,6 +104,14 @@ async def signal(workflow_id: str, name: str, *args: Any) -> bool:
     return True
 
 
+async def cancel_workflow(workflow_id: str) -> None:
+    """Cancels another workflow, if it is there."""
+    try:
+        await workflow.get_external_workflow_handle(workflow_id).cancel()
+    except ApplicationError:
+        workflow.logger.info("%s is over already", workflow_id)
+
+
 async def start_child(run: Callable[[Any, P], Awaitable[Any]], request: P, workflow_id: str, summary: str) -> None:
     """Starts a workflow that outlives this one and reports by signal. One that was started before is as good."""
     try:

@@ -41,6 +41,7 @@ with workflow.unsafe.imports_passed_through():
         CancelJobs,
         CancelOperation,
         CancelRequest,
+        EndOperation,
         Expect,
         Grant,
         Guard,
@@ -51,6 +52,7 @@ with workflow.unsafe.imports_passed_through():
         NodesReport,
         NotifyLaunch,
         Operation,
+        Place,
         RanksLost,
         Release,
         Reservation,
@@ -62,7 +64,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from skyflow.models.status import JobStatus
     from skyflow.workflows.autostop import CHECKS_APART, AutostopState, AutostopWorkflow, Clock
-    from skyflow.workflows.call import call, is_being_cancelled, signal, start_child, wait_for
+    from skyflow.workflows.call import call, cancel_workflow, is_being_cancelled, signal, start_child, wait_for
     from skyflow.workflows.down import DownWorkflow
     from skyflow.workflows.job import JobWorkflow
     from skyflow.workflows.operation import OperationRequest
@@ -157,13 +159,15 @@ class ClusterWorkflow:
         match action:
             case Grant(workflow_id, reservation):
                 await signal(workflow_id, "granted", reservation)
-            case CancelOperation(workflow_id, keep_nodes):
-                await signal(workflow_id, "cancel", CancelRequest(keep_nodes=keep_nodes))
+            case CancelOperation(workflow_id, keep_nodes, grace):
+                await signal(workflow_id, "cancel", CancelRequest(keep_nodes=keep_nodes, grace=grace))
+            case EndOperation(workflow_id):
+                await cancel_workflow(workflow_id)
             case StartJob(job_id):
                 if job_id in self.state.jobs:  # it may have gone with its nodes meanwhile
                     await self._start_job(self.state.jobs[job_id])
-            case CancelJob(job_id):
-                await signal(job_workflow_id(name, self.state.uid, job_id), "cancel")
+            case CancelJob(job_id, grace):
+                await signal(job_workflow_id(name, self.state.uid, job_id), "cancel", grace)
             case AbandonJob(job_id, uid):
                 await signal(job_workflow_id(name, uid, job_id), "abandon")
             case RanksLost(job_id, ranks):
@@ -183,8 +187,11 @@ class ClusterWorkflow:
                 await self._close("down", request_id, epoch)
             case StartStop(request_id, epoch):
                 await self._close("stop", request_id, epoch)
-            case LifeEnded(uid, notify):
-                await signal(autostop_workflow_id(name, uid), "cancel")
+            case LifeEnded(uid, notify, left):
+                if left:
+                    await self._leave(uid, list(left))
+                else:
+                    await signal(autostop_workflow_id(name, uid), "cancel")
                 for workflow_id in notify:
                     await signal(workflow_id, "cluster_ended", uid)
             case _:
@@ -228,6 +235,22 @@ class ClusterWorkflow:
         summary = f"idle clock and guardian of {state.name}"
         await start_child(AutostopWorkflow.run, child, autostop_workflow_id(state.name, state.uid), summary)
         state.guarded = True
+
+    async def _leave(self, uid: str, places: list[Place]) -> None:
+        """Nodes of a life that has ended may be there still: its guardian goes on deleting them, or a new one does."""
+        guard = autostop_workflow_id(self.state.name, uid)
+        if await signal(guard, "clean_up", places):
+            return
+        left = AutostopState(
+            cluster=self.state.name,
+            uid=uid,
+            deployment=self.state.deployment,
+            check_seconds=self.state.check_seconds,
+            places=places,
+            cleaning=True,
+            purged=True,
+        )
+        await start_child(AutostopWorkflow.run, left, guard, f"delete what is left of {self.state.name}")
 
     async def _tell_guard(self, message: str, *args: Any) -> None:
         if not await signal(autostop_workflow_id(self.state.name, self.state.uid), message, *args):
@@ -384,7 +407,7 @@ class ClusterWorkflow:
             state.guarded = False
             await self._guard()
             if state.idle_since is not None:
-                self._do([ArmIdle(state.epoch, state.rule)])
+                self._do([ArmIdle(state.epoch, state.clock_rule())])
 
     async def _bury_job(self, job: JobRecord) -> None:
         life = self.state.uid
@@ -546,7 +569,7 @@ class ClusterWorkflow:
         return Hardware(
             uid=state.uid,
             num_nodes=len(state.nodes),
-            is_up=status == "UP",
+            is_up=status in ("UP", "AUTOSTOPPING"),
             is_stopped=status == "STOPPED",
             offer=state.offer,
         )
@@ -570,7 +593,8 @@ def details(state: ClusterState) -> str:
     if state.rule is not None:
         why = "safety rule" if state.rule.safety else "autostop"
         what = "Taken down" if state.rule.down else "Stopped"
-        lines.append(f"{what} after {state.rule.minutes} idle minutes ({why}).")
+        later = "" if state.rule.down_after is None else f", taken down {state.rule.down_after} minutes after that"
+        lines.append(f"{what} after {state.rule.minutes} idle minutes{later} ({why}).")
     lines += [f"- in use by `{op.workflow_id}`" + ("" if op.granted else " (waiting)") for op in state.operations]
     lines += [f"- job `{job_workflow_id(state.name, state.uid, job.id)}`" for job in state.active_jobs() if job.ranks]
     return "\n\n".join(lines[:2]) + "\n" + "\n".join(lines[2:20])

@@ -9,7 +9,6 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import SkyflowError
     from skyflow.models.calls import CloudCalls
-    from skyflow.workflows.call import call
     from skyflow.workflows.operation import Operation, OperationRequest
 
 
@@ -23,9 +22,6 @@ class DownWorkflow(Operation):
     async def run(self, request: Any) -> dict[str, Any]:
         asked = OperationRequest.parse(request)
         await self.reserve(asked)
-        deleted = 0
-        for gang in self.gangs(asked.cluster):
-            summary = f"DOWN · delete the nodes in {gang.cloud}"
-            deleted += await call(CloudCalls.delete_nodes, gang, summary, kind="cloud", host=gang.host)
-        await self.release(asked.cluster, nodes_deleted=True)
-        return {"cluster": asked.cluster, "deleted": deleted}
+        deleted, left = await self.change(CloudCalls.delete_nodes, asked, "delete")
+        await self.release(asked.cluster, nodes_deleted=True, purged=bool(left))
+        return {"cluster": asked.cluster, "deleted": deleted, "left": left}

@@ -118,9 +118,9 @@ class JobWorkflow:
         try:
             await call(
                 NodeCalls.cancel_units,
-                UnitRequest(gang=gang, unit=self.unit, code=STOPPED_WITH_GANG),
+                UnitRequest(gang=gang, unit=self.unit, code=STOPPED_WITH_GANG, grace=self.job.grace),
                 f"stop rank(s) {', '.join(map(str, ranks))}",
-                kind="quick",
+                kind="quick" if self.job.grace is None else "watch",  # it takes as long as they have
                 host=gang.host,
             )
         except SkyflowError as error:  # whatever is wrong with a node, this workflow is who has to know
@@ -163,9 +163,10 @@ class JobWorkflow:
             self._take(end)
 
     @workflow.signal
-    async def cancel(self) -> None:
-        """Stops all ranks."""
+    async def cancel(self, grace: float | None = None) -> None:
+        """Stops all ranks; they have so many seconds to end by themselves (the usual if not given)."""
         if not self.job.gang.cancelled:
+            self.job.grace = grace
             self.job.to_stop += self.job.gang.cancel()
 
     @workflow.signal

@@ -81,6 +81,7 @@ class LaunchWorkflow:
         self.offer: Offer | None = None
         self.demand = Demand()
         self.has_started = False
+        self.was_up = False
 
     @workflow.run
     async def run(self, request: Any) -> LaunchResult:
@@ -207,6 +208,7 @@ class LaunchWorkflow:
         self.progressed.waiting_for = ""
         self.progressed.uid, self.progressed.job_id = held.uid, held.job_id
         self.nodes, self.offer = held.nodes, held.offer
+        self.was_up = bool(held.nodes) and not held.stopped
 
     async def _provision(self) -> None:
         """Until there are nodes. Between two rounds, this may begin a new history."""
@@ -312,13 +314,14 @@ class LaunchWorkflow:
     async def _pre_exec(self) -> None:
         """The user's idle rule takes the place of the safety rule."""
         autostop = self.task.resources[0].autostop
-        minutes, down = None, self.request.down
+        minutes, down, later = None, self.request.down, None
         if autostop is not None:
             minutes, down = (autostop.idle_minutes if autostop.enabled else -1), autostop.down
+            later = autostop.down_after if autostop.enabled else None
         elif down:
             minutes = 0  # from now on, so that it holds whatever becomes of this workflow
         with self._stage(Stage.PRE_EXEC):
-            setting = AutostopSetting(minutes=minutes, down=down, only_replace_safety=minutes is None)
+            setting = AutostopSetting(minutes=minutes, down=down, down_after=later, only_replace_safety=minutes is None)
             what = "down" if down else "stop"
             rule = "no idle rule" if minutes is None or minutes < 0 else f"{what} after {minutes} idle minutes"
             await self._set_autostop(setting, f"PRE_EXEC · {rule}")
@@ -419,7 +422,8 @@ class LaunchWorkflow:
             return JobEnd(job_id=job_id, status=JobStatus.FAILED_DRIVER, reason=str(cause))
         if at == Stage.EXEC.name and self.job_end is None:
             await signal(cluster_workflow_id(self.cluster), "cancel", CancelJobs(jobs=[job_id]))
-            await wait_for(lambda: self.job_end is not None, STOP_PATIENCE, "for the job to stop")
+            patience = STOP_PATIENCE + (self._grace() or 0)
+            await wait_for(lambda: self.job_end is not None, patience, "for the job to stop")
         return JobEnd(job_id=job_id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason=str(cause))
 
     async def _record(self, end: JobEnd) -> None:
@@ -438,14 +442,17 @@ class LaunchWorkflow:
         try:
             await call(
                 NodeCalls.cancel_units,
-                UnitRequest(gang=self._gang(self.nodes), unit=setup_unit(job_id)),
+                UnitRequest(gang=self._gang(self.nodes), unit=setup_unit(job_id), grace=self._grace()),
                 "SETUP · stop it on all nodes",
-                seconds=STOP_PATIENCE,
-                kind="quick",
+                seconds=STOP_PATIENCE + (self._grace() or 0),
+                kind="quick" if self._grace() is None else "watch",
                 host=self._host(),
             )
         except (ActivityError, SkyflowError) as error:
             workflow.logger.warning("setup could not be stopped: %s", error)
+
+    def _grace(self) -> float | None:
+        return None if self.cancelling is None else self.cancelling.grace
 
     def _explain(self, error: BaseException) -> BaseException:
         if not isinstance(error, CommandError) or self.provision is None:
@@ -489,10 +496,13 @@ class LaunchWorkflow:
             minutes = own.idle_minutes
         if minutes is not None:
             rule = {"idle_minutes": minutes, "down": self.request.down} if minutes >= 0 else False
+            if rule and own is not None and own.down_after is not None and not self.request.down:
+                rule = {"idle_minutes": minutes, "down_after": own.down_after}
         return task.set_resources_override({"autostop": rule})
 
     def _runs_setup(self) -> bool:
-        return bool(self.task.setup) and Stage.SETUP in self.stages and not self.request.no_setup
+        skipped = self.request.no_setup or (self.request.fast and self.was_up)
+        return bool(self.task.setup) and Stage.SETUP in self.stages and not skipped
 
     def _host(self) -> str | None:
         return self.offer.host if self.offer else None

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pydantic import ValidationError
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from skyflow.errors import ClusterDoesNotExist, SkyflowError, UsageError
+    from skyflow.errors import (
+        ClusterChangeError,
+        ClusterDoesNotExist,
+        NotSupportedError,
+        SkyflowError,
+        UsageError,
+    )
     from skyflow.models.calls import ClusterCalls, ReserveCall
     from skyflow.models.name import cluster_workflow_id
     from skyflow.models.node import GangRef
     from skyflow.models.operation import OperationKind, Release, Reservation, Reserve
     from skyflow.models.wire import Wire
-    from skyflow.workflows.call import call, signal, wait_for
+    from skyflow.workflows.call import call, raise_if_cancelled, signal, wait_for
 
 PATIENCE = 30.0
-"""Seconds that running jobs get to stop before their nodes are stopped or deleted under them."""
+"""Seconds that running jobs get to stop, beside their grace, before their nodes are stopped or deleted under them."""
+
+GRACEFUL_SECONDS = 600
+"""What a graceful stop or down leaves to jobs between SIGTERM and SIGKILL, if nothing else is said."""
 
 
 FAILURES = (SkyflowError, ActivityError, asyncio.CancelledError)
@@ -38,6 +48,14 @@ class OperationRequest(Wire):
     """Of a start: the idle rule from then on; the one from before the stop, if absent."""
     down: bool = False
     """Of a start with an idle rule: whether the cluster is then taken down instead of stopped."""
+    force: bool = False
+    """Of a start: also if the cluster seems to be up, so that what does not run is started."""
+    purge: bool = False
+    """Of a stop or a down: the cluster counts as stopped, or as gone, also if its cloud does not do it."""
+    graceful: bool = False
+    """Of a stop or a down: jobs have longer to end by themselves."""
+    graceful_timeout: int | None = None
+    """How long, in seconds."""
 
     @classmethod
     def parse(cls, value: Any) -> OperationRequest:
@@ -46,6 +64,13 @@ class OperationRequest(Wire):
             return cls.model_validate(value)
         except ValidationError as error:
             raise UsageError(f"Invalid request: {error.errors()[0]['msg']}") from None
+
+    @property
+    def grace(self) -> float | None:
+        """Seconds that jobs have from SIGTERM to SIGKILL; None: the usual."""
+        if not self.graceful:
+            return None
+        return GRACEFUL_SECONDS if self.graceful_timeout is None else max(0, self.graceful_timeout)
 
 
 class Operation:
@@ -59,7 +84,7 @@ class Operation:
     async def reserve(self, request: OperationRequest) -> Reservation:
         """Asks until granted.
 
-        What runs on the cluster has PATIENCE to end; then a stop or a down goes ahead.
+        What runs on the cluster has its grace and PATIENCE to end; then a stop or a down goes ahead.
 
         Raises:
             ClusterDoesNotExist: there is nothing to stop or to start any more.
@@ -67,7 +92,14 @@ class Operation:
         me = workflow.info().workflow_id
         force = False
         while not self.reservation.granted:
-            reserve = Reserve(workflow_id=me, kind=self.kind, force=force, epoch=request.epoch)
+            reserve = Reserve(
+                workflow_id=me,
+                kind=self.kind,
+                force=force,
+                purge=request.purge,
+                grace=request.grace,
+                epoch=request.epoch,
+            )
             answer = await call(
                 ClusterCalls.reserve_cluster,
                 ReserveCall(cluster=request.cluster, reserve=reserve),
@@ -76,12 +108,58 @@ class Operation:
             if not self.reservation.granted:
                 self.reservation = answer
             force = not self.reservation.granted and not await wait_for(
-                lambda: self.reservation.granted, PATIENCE, "for running jobs to stop"
+                lambda: self.reservation.granted, PATIENCE + (request.grace or 0), "for running jobs to stop"
             )
         if self.kind != "down" and not self.reservation.nodes:  # a down was ahead of it
             await self.release(request.cluster)
             raise ClusterDoesNotExist(f"Cluster {request.cluster!r} was taken down. See: skyflow status")
         return self.reservation
+
+    async def change(
+        self, method: Callable[[Any, GangRef], Awaitable[int]], request: OperationRequest, what: str
+    ) -> tuple[int, list[str]]:
+        """Does something to the nodes at each place where they may be. A purge tries it for one check interval.
+
+        Returns:
+            How many nodes there were, and of a purge what may be left: a line a place.
+
+        Raises:
+            ClusterChangeError: the cloud did not do it, and this is no purge.
+        """
+        count, left = 0, []
+        for gang in self.gangs(request.cluster):
+            summary = f"{self.kind.upper()} · {what} the nodes in {gang.cloud}"
+            seconds = self.reservation.check_seconds if request.purge else None
+            try:
+                count += await call(method, gang, summary, kind="cloud", host=gang.host, seconds=seconds)
+            except (SkyflowError, ActivityError) as error:
+                raise_if_cancelled()
+                if request.purge and not is_cancelled_exception(error):
+                    left.append(self._describe(gang, error))
+                elif isinstance(error, ActivityError | NotSupportedError):
+                    raise
+                else:
+                    raise ClusterChangeError(
+                        f"The {self.kind} of {request.cluster!r} failed: {error} {self._advice(request.cluster)}"
+                    ) from error
+        return count, left
+
+    def _advice(self, cluster: str) -> str:
+        if self.kind == "down":
+            return f"It is tried again now and then; to forget the cluster all the same: skyflow down --purge {cluster}"
+        return f"The cluster stays as it is: skyflow status --refresh {cluster}"
+
+    def _describe(self, gang: GangRef, error: Exception) -> str:
+        held = self.reservation
+        why = str(error)
+        if isinstance(error, ActivityError):  # out of time: what the cloud answered last is behind that
+            last = error.cause.__cause__ if error.cause is not None else None
+            silence = f"{gang.cloud} did not do it in {held.check_seconds:g} s"
+            why = last.message if isinstance(last, ApplicationError) else silence
+        if held.offer is None or held.offer.cloud != gang.cloud or not held.nodes:
+            return f"{gang.cloud}: nodes of which none is known ({why})"
+        ids = ", ".join(node.id for node in held.nodes)
+        return f"{held.offer.place}: {len(held.nodes)} node(s), {ids} ({why})"
 
     def gangs(self, cluster: str) -> list[GangRef]:
         """All nodes of the cluster, by the places where they may be."""

@@ -88,7 +88,7 @@ class StartWorkflow(Operation):
         held = await self.reserve(asked)
         started = 0
         try:
-            if held.stopped:
+            if held.stopped or asked.force:
                 started = len(await start_nodes(asked.cluster, held, asked.retry_until_up))
             if asked.idle_minutes_to_autostop is not None:
                 setting = AutostopSetting(minutes=asked.idle_minutes_to_autostop, down=asked.down)

@@ -9,7 +9,6 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import SkyflowError
     from skyflow.models.calls import CloudCalls
-    from skyflow.workflows.call import call
     from skyflow.workflows.operation import FAILURES, Operation, OperationRequest
 
 
@@ -23,13 +22,10 @@ class StopWorkflow(Operation):
     async def run(self, request: Any) -> dict[str, Any]:
         asked = OperationRequest.parse(request)
         await self.reserve(asked)
-        stopped = 0
         try:
-            for gang in self.gangs(asked.cluster):
-                summary = f"STOP · stop the nodes in {gang.cloud}"
-                stopped += await call(CloudCalls.stop_nodes, gang, summary, kind="cloud", host=gang.host)
+            stopped, left = await self.change(CloudCalls.stop_nodes, asked, "stop")
         except FAILURES:
             await self.release(asked.cluster)
             raise
-        await self.release(asked.cluster, nodes_stopped=True)
-        return {"cluster": asked.cluster, "stopped": stopped}
+        await self.release(asked.cluster, nodes_stopped=True, purged=bool(left))
+        return {"cluster": asked.cluster, "stopped": stopped, "left": left}

@@ -18,9 +18,11 @@ from tests.conftest import temporal_binary
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
 
 ACTIVITIES = sorted(
-    function.__temporal_activity_definition.name
-    for group in activities(None).values()
-    for function in group  # type: ignore[arg-type]
+    {
+        function.__temporal_activity_definition.name
+        for group in activities(None).values()
+        for function in group  # type: ignore[arg-type]
+    }
 )
 
 TASK = """

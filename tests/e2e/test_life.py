@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import temporal_binary
 from tests.e2e.conftest import User
 from tests.e2e.test_local import until
 
@@ -80,6 +85,74 @@ def test_a_cluster_of_which_a_part_is_stopped_can_be_started(user: User) -> None
     user.ok("local", "preempt", "part")
     user.run("status", "-r", "part")
     until(lambda: user.run("status", "part").returncode == 3)
+
+
+def test_a_graceful_stop_lets_a_job_end_by_itself(user: User, life: str) -> None:
+    user.ok("exec", "-d", life, "trap 'sleep 1; echo saved > ~/saved; exit' TERM; echo ready; sleep 1000 & wait")
+    until(lambda: "ready" in user.ok("logs", "--no-follow", life))
+    user.ok("stop", "-y", "--graceful", "--graceful-timeout", "60", life)
+    assert json.loads(user.ok("queue", life, "-o", "json"))[0]["status"] == "CANCELLED"
+    user.ok("autostop", life, "-i", "45", "--down-after", "7d")
+    assert "down in 7 d" in user.ok("status", life)
+    assert user.run("start", "-y", life).stderr.endswith(
+        "Its idle rule counts again: stopped after 45 idle minutes. Cancel it: skyflow autostop life --cancel\n"
+    )
+    assert "stop in 45 min, down 7 d later" in user.ok("status", life)
+    assert user.ok("exec", life, "cat ~/saved") == "saved\n"
+    assert user.run("start", "-y", "-f", life).stderr.startswith("Cluster life is up (1 node(s) started).")
+
+
+def host_of_nodes(user: User) -> int:
+    """The process that makes and deletes local nodes; the nodes are its children."""
+
+    def is_host(pid: int) -> bool:
+        return b"skyflow.clouds.local.host" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+    found = {pid for pid in user.processes() if is_host(pid)}
+    parents = {pid: int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in found}
+    [host] = [pid for pid, parent in parents.items() if parent not in found]
+    return host
+
+
+def test_a_purged_cluster_is_forgotten_and_its_nodes_go_when_the_cloud_answers_again(user: User) -> None:
+    user.ok("launch", "-y", "-c", "silent", "true")
+    host = host_of_nodes(user)
+    os.kill(host, signal.SIGSTOP)
+    try:
+        done = user.run("down", "-y", "-p", "silent")
+        assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+        assert "Cluster 'silent' is forgotten, but may exist and cost: local/local/local-a: 1 node(s)" in done.stderr
+        assert user.run("status", "silent").returncode == 3
+    finally:
+        os.kill(host, signal.SIGCONT)
+    until(lambda: not user.nodes_of("silent"))
+
+
+def temporal(user: User, *words: str) -> None:
+    """`temporal …`, as somebody who has no skyflow."""
+    address = user.record()["address"]
+    subprocess.run([temporal_binary(), *words, "--address", address], check=True, capture_output=True, timeout=30)
+
+
+def test_temporals_own_command_cancels_and_sets_the_idle_rule(user: User, life: str) -> None:
+    user.ok("exec", "-d", life, "sleep 1000")
+    job = json.loads(user.ok("queue", life, "-o", "json"))[0]["id"]
+    say = ["workflow", "signal", "--workflow-id", f"cluster/{life}", "--name"]
+    temporal(user, *say, "cancel")
+    temporal(user, *say, "autostop")
+    assert view(user, life)["autostop"] == 45
+    temporal(user, *say, "autostop", "--input", '{"minutes": 30, "down": true}')
+    temporal(user, *say, "cancel", "--input", f'{{"jobs": [{job}]}}')
+    until(lambda: json.loads(user.ok("queue", life, "-o", "json"))[0]["status"] == "CANCELLED")
+    assert "down in 30 min" in user.ok("status", life)
+
+
+def test_cost_report_of_jobs(user: User, life: str) -> None:
+    rows = json.loads(user.ok("cost-report", "--jobs", "life", "part", "-o", "json"))
+    assert {row["cluster"] for row in rows} == {"life", "part"}
+    assert all(row["cost"] >= 0 and row["status"] for row in rows)
+    assert "CANCELLED" in user.ok("cost-report", "--jobs", life)
+    assert user.run("cost-report", "--jobs", "nobody").returncode == 3
 
 
 def test_cost_report_knows_what_is_gone(user: User, life: str) -> None:

@@ -89,6 +89,7 @@ AUTOSTOP = (
         hook=SOME_TEXT,
         hook_timeout=st.integers(1, 9999),
     )
+    | mapping(idle_minutes=COUNTS, down_after=st.integers(0, 10**6) | st.sampled_from(["24h", "7d"]))
 )
 STRATEGIES = st.sampled_from(["FAILOVER", "failover", "EAGER_NEXT_REGION", "none"])
 RECOVERY = STRATEGIES | mapping(

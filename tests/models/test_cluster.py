@@ -18,6 +18,7 @@ from skyflow.models.operation import (
     Busy,
     CancelJob,
     CancelOperation,
+    EndOperation,
     Expect,
     Grant,
     Guard,
@@ -393,7 +394,8 @@ def test_the_state_survives_continue_as_new() -> None:
 
 
 EVENTS = (
-    "launch exec stop start down release discard nodes stopped deleted submit cancel started end gone halted seen"
+    "launch exec stop start down release discard nodes stopped deleted submit cancel started end gone halted seen "
+    "later purge purged"
 ).split()
 
 
@@ -409,6 +411,8 @@ def test_whatever_happens(events: list[tuple[str, int]]) -> None:
             actions = happen(state, event, name, step)
         except (ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError):
             actions = []
+        if any(isinstance(action, LifeEnded) and action.left for action in actions):
+            booked.clear()  # the guardian ends what is open
         for action in actions:
             if isinstance(action, StartJob):
                 assert (state.uid, action.job_id) not in starts
@@ -417,13 +421,16 @@ def test_whatever_happens(events: list[tuple[str, int]]) -> None:
                 assert state.runs()
         pending = {job.id for job in state.active_jobs() if job.status is JobStatus.PENDING and not job.ranks}
         granted = [op for op in state.operations if op.granted and op.job_id not in pending]
-        assert not any(op.exclusive for op in granted) or len(granted) == 1
+        purging = any(op.purge for op in granted)
+        assert purging or not any(op.exclusive for op in granted) or len(granted) == 1
         waiting = {op.job_id for op in state.operations if not op.granted}
         in_the_way = [job for job in state.active_jobs() if job.id not in waiting]
         assert not state.operations or granted or in_the_way, "somebody waits and nobody holds"
         assert state.nodes or not [job for job in in_the_way if job.ranks], "a job runs on nothing"
         assert state.is_active() or not state.runs() or state.idle_since is not None, "idle, and no clock runs"
-        assert state.runs() or state.idle_since is None, "a clock runs, and nothing that could be idle"
+        assert state.clock_rule() or state.runs() or state.idle_since is None, "a clock, and nothing that could be idle"
+        counts = state.stopped and state.clock_rule() is not None and not state.awaits_start()
+        assert state.is_active() or not counts or state.idle_since is not None, "stopped for good, and no clock runs"
         assert set(state.up) == {node.rank for node in state.nodes if state.runs()} - set(state.lost), (
             "it costs, unseen"
         )
@@ -460,6 +467,16 @@ def happen(state: ClusterState, event: str, name: str, step: int) -> list[Action
             return state.job_started(job.id, step)
         case "end" if job is not None and job.status is JobStatus.RUNNING:
             return state.job_ended(JobEnd(job_id=job.id, status=JobStatus.SUCCEEDED), step)
+        case "later" if state.nodes:
+            return state.set_autostop(AutostopSetting(minutes=5, down_after=5), step)
+        case "purge" if holder is not None and holder.kind in ("stop", "down"):
+            holder.purge = True
+            ask = Reserve(workflow_id=name, kind=holder.kind, force=True, purge=True)
+            return state.reserve(ask, step)[1]
+        case "purged" if holder is not None and holder.granted and holder.kind in ("stop", "down"):
+            stop = holder.kind == "stop"
+            done = Release(workflow_id=name, nodes_stopped=stop, nodes_deleted=not stop, purged=True)
+            return state.release(done, step, f"life-{step}")
         case "gone" if state.nodes:
             return state.nodes_away([0], [], step)
         case "halted" if state.nodes:
@@ -754,3 +771,203 @@ def test_a_rank_that_has_ended_makes_room_before_the_job_says_so() -> None:
     assert state.ranks_ended(1, [0], 11) == [StartJob(2)]
     assert state.jobs[1].status is JobStatus.RUNNING
     assert state.ranks_ended(1, [0], 12) == [] == state.ranks_ended(9, [0], 12)
+
+
+def later(minutes: int = 5, down_after: int = 60) -> ClusterState:
+    """An idle cluster of one node that is stopped after so many minutes, and taken down so many after that."""
+    state = fresh()
+    launch(state, "a", job=False)
+    state.set_autostop(AutostopSetting(minutes=minutes, down_after=down_after), 1)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    return state
+
+
+def test_a_cluster_is_stopped_when_idle_and_taken_down_later() -> None:
+    state = later()
+    assert state.idle_due(IdleDue(uid="life-1", epoch=1)) == [StartStop("idle-life-1-1", 1)]
+    state.reserve(Reserve(workflow_id="s", kind="stop", epoch=1), 301)
+    actions = state.release(Release(workflow_id="s", nodes_stopped=True), 310, "life-2")
+    assert actions[-1] == ArmIdle(2, IdleRule(minutes=60, down=True))
+    assert (state.idle_since, state.view()["down_after"]) == (310, 60)
+    assert state.idle_due(IdleDue(uid="life-1", epoch=1)) == [], "the clock from before the stop"
+    assert state.overdue(310 + 3600) == []
+    assert state.overdue(310 + 3601) == [ArmIdle(2, IdleRule(minutes=60, down=True))]
+    assert state.idle_due(IdleDue(uid="life-1", epoch=2)) == [StartDown("idle-life-1-2", 2)]
+    assert state.reserve(Reserve(workflow_id="d", kind="down", epoch=2), 4000)[0].granted
+
+
+def test_a_start_ends_the_countdown_to_the_down() -> None:
+    state = later()
+    stopped(state)
+    epoch = state.epoch
+    assert Busy() in state.reserve(Reserve(workflow_id="b", kind="start"), 60)[1]
+    assert state.idle_due(IdleDue(uid="life-1", epoch=epoch)) == []
+    state.report_nodes(NodesReport(workflow_id="b", uid="life-1", nodes=[node(0)], offer=OFFER), 61)
+    assert state.idle_due(IdleDue(uid="life-1", epoch=epoch)) == []
+    [arm] = state.release(Release(workflow_id="b"), 62, "life-2")
+    assert arm == ArmIdle(epoch + 1, IdleRule(minutes=5, down=False, down_after=60)), "the rule counts again"
+
+
+def test_what_somebody_started_in_the_clouds_console_is_not_taken_down_by_the_clock_of_the_stop() -> None:
+    state = later()
+    stopped(state)
+    epoch = state.epoch
+    assert state.observe([NodeStatus(node=node(0), state="running")], 90) == [
+        ArmIdle(epoch + 1, IdleRule(minutes=5, down=False, down_after=60))
+    ]
+    assert (state.idle_since, state.idle_due(IdleDue(uid="life-1", epoch=epoch))) == (90, [])
+
+
+def test_jobs_that_wait_keep_a_stopped_cluster() -> None:
+    state = waiting_on_stopped()
+    [] = state.set_autostop(AutostopSetting(minutes=5, down_after=60), 20)
+    assert state.idle_since is None
+    state.cancel_jobs(None, 30)
+    assert state.release(Release(workflow_id="x2"), 31, "life-2") == [
+        ArmIdle(state.epoch, IdleRule(minutes=60, down=True))
+    ]
+    assert state.idle_since == 31
+
+
+def test_a_stopped_cluster_takes_what_can_matter_to_it() -> None:
+    state = later()
+    stopped(state)
+    assert state.set_autostop(AutostopSetting(minutes=-1), 60) == [Busy()]
+    assert (state.rule, state.idle_since) == (None, None)
+    with pytest.raises(ClusterNotUpError, match="is STOPPED: it has no idle rule"):
+        state.set_autostop(AutostopSetting(minutes=5), 61)
+    [arm] = state.set_autostop(AutostopSetting(minutes=5, down_after=0), 62)
+    assert arm == ArmIdle(state.epoch, IdleRule(minutes=0, down=True))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        AutostopSetting(minutes=5, down=True, down_after=5),
+        AutostopSetting(minutes=-1, down_after=5),
+        AutostopSetting(minutes=5, down_after=-5),
+    ],
+)
+def test_a_rule_that_says_two_things_is_refused(setting: AutostopSetting) -> None:
+    state = later()
+    with pytest.raises(UsageError, match="down_after"):
+        state.set_autostop(setting, 2)
+    assert state.rule == IdleRule(minutes=5, down=False, down_after=60)
+
+
+def test_a_graceful_stop_gives_time_to_what_it_cancels() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    state.reserve(Reserve(workflow_id="b", kind="launch", job=JobRecord(id=0)), 2)
+    _, actions = state.reserve(Reserve(workflow_id="s", kind="stop", grace=90), 3)
+    assert [a for a in actions if isinstance(a, CancelOperation)] == [
+        CancelOperation("a", keep_nodes=True, grace=90),
+        CancelOperation("b", keep_nodes=True, grace=90),
+    ]
+    assert state.cancel_jobs([1], 4) == [CancelJob(1, 90)], "when the launch passes it on"
+
+
+def test_a_purged_down_leaves_to_the_guardian_what_it_could_not_delete() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.unbooked = []
+    state.reserve(Reserve(workflow_id="d", kind="down", purge=True), 2)
+    [ended] = state.release(Release(workflow_id="d", nodes_deleted=True, purged=True), 62, "life-2")
+    assert ended == LifeEnded("life-1", (), (Place(cloud="local", host="h"),))
+    assert (state.is_over(), state.up, state.unbooked) == (True, {}, []), "the ledger's intervals stay open"
+
+
+def test_a_purge_does_not_wait_for_who_cannot_end() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    assert state.reserve(Reserve(workflow_id="s", kind="stop"), 2)[0].granted
+    state.reserve(Reserve(workflow_id="d", kind="down", purge=True), 3)
+    state.reserve(Reserve(workflow_id="b", kind="launch", job=JobRecord(id=0)), 4)
+    assert not state.reserve(Reserve(workflow_id="d", kind="down", force=True), 40)[0].granted
+    assert state.reserve(Reserve(workflow_id="d", kind="down", force=True, purge=True), 40)[0].granted
+    actions = state.release(Release(workflow_id="d", nodes_deleted=True, purged=True), 100, "life-2")
+    assert EndOperation("s") in actions
+    [grant] = [action for action in actions if isinstance(action, Grant)]
+    assert (grant.workflow_id, grant.reservation.uid) == ("b", "life-2")
+    assert state.release(Release(workflow_id="s", nodes_stopped=True), 101, "life-3") == []
+
+
+def test_a_purged_stop_is_believed_until_the_cloud_says_otherwise() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.set_autostop(AutostopSetting(minutes=5), 1)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.reserve(Reserve(workflow_id="s", kind="stop", purge=True), 2)
+    state.release(Release(workflow_id="s", nodes_stopped=True, purged=True), 62, "life-2")
+    assert (state.status, state.up) == (ClusterStatus.STOPPED, {})
+    [arm] = state.observe([NodeStatus(node=node(0), state="running")], 600)
+    assert (state.status, arm) == (ClusterStatus.UP, ArmIdle(state.epoch, IdleRule(minutes=5, down=False)))
+    assert state.up[0].started == 62, "what it cost meanwhile is in the ledger"
+
+
+def in_state(name: str) -> ClusterState:
+    state = fresh()
+    if name == "being made":
+        state.reserve(Reserve(workflow_id="a", kind="launch"), 0)
+        return state
+    launch(state, "a", job=False, nodes=2)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    match name:
+        case "stopped":
+            stopped(state)
+        case "one lost":
+            state.nodes_away([1], [], 2)
+        case "one stopped":
+            state.nodes_away([], [1], 2)
+        case "being stopped":
+            state.reserve(Reserve(workflow_id="s", kind="stop"), 2)
+        case "being taken down":
+            state.reserve(Reserve(workflow_id="d", kind="down"), 2)
+    return state
+
+
+VERBS = ("launch", "exec", "stop", "start", "down", "autostop")
+ANSWERS = {
+    "absent": "now ClusterDoesNotExist ClusterDoesNotExist ClusterDoesNotExist ClusterDoesNotExist ClusterNotUpError",
+    "being made": "waits ClusterNotUpError ClusterNotUpError waits waits now",
+    "up": "now now now now now now",
+    "stopped": "now ClusterNotUpError now now now ClusterNotUpError",
+    "one lost": "ClusterNotUpError ClusterNotUpError now ClusterNotUpError now now",
+    "one stopped": "now ClusterNotUpError now now now now",
+    "being stopped": "waits ClusterNotUpError waits waits waits now",
+    "being taken down": "waits ClusterNotUpError waits waits waits now",
+}
+"""What each verb gets in each state of a cluster, in the order of VERBS."""
+
+
+@pytest.mark.parametrize(("name", "verb"), [(name, verb) for name in ANSWERS for verb in VERBS])
+def test_every_verb_in_every_state(name: str, verb: str) -> None:
+    state = fresh() if name == "absent" else in_state(name)
+    expected = ANSWERS[name].split()[VERBS.index(verb)]
+    before = state.model_copy(deep=True)
+    try:
+        if verb == "autostop":
+            state.set_autostop(AutostopSetting(minutes=5), 9)
+            found = "now"
+        else:
+            asked = Reserve(workflow_id="x", kind=verb)  # type: ignore[arg-type]
+            found = "now" if state.reserve(asked, 9)[0].granted else "waits"
+    except (ClusterDoesNotExist, ClusterNotUpError) as error:
+        found = type(error).__name__
+        assert state == before, "nothing is half done"
+        assert "\n" not in str(error)
+    assert found == expected
+
+
+def test_c08_an_idle_cluster_is_autostopping_until_it_has_stopped() -> None:
+    state = later()
+    state.reserve(Reserve(workflow_id="s", kind="stop", epoch=state.epoch), 301)
+    assert state.status is ClusterStatus.AUTOSTOPPING
+    with pytest.raises(ClusterNotUpError, match="being stopped"):
+        state.reserve(Reserve(workflow_id="x", kind="exec"), 302)
+    assert not state.reserve(Reserve(workflow_id="b", kind="launch"), 302)[0].granted
+    state.release(Release(workflow_id="s", nodes_stopped=True), 303, "life-2")
+    assert state.status is ClusterStatus.STOPPED

@@ -112,6 +112,7 @@ RESOURCES: dict[str, list[tuple[str, Any]]] = {
     "labels": [("{team: a, cost: '5'}", {"team": "a", "cost": "5"})],
     "autostop": [
         ("false", False), ("true", {"idle_minutes": 5}), ("10", {"idle_minutes": 10}), ("2h", {"idle_minutes": 120}),
+        ("{idle_minutes: 30, down_after: 24h}", {"idle_minutes": 30, "down_after": 1440}),
         ("{idle_minutes: 5, down: true, wait_for: jobs}", {"idle_minutes": 5, "down": True, "wait_for": "jobs"}),
     ],
     "job_recovery": [

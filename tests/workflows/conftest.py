@@ -46,6 +46,7 @@ from skyflow.models.plan import Explanation, Plan, PlanRequest
 from skyflow.models.usage import UpInterval
 from skyflow.settings import Settings
 from skyflow.worker.converter import data_converter
+from skyflow.worker.message import MessageInterceptor
 from skyflow.worker.sandbox import WORKFLOWS, sandbox
 
 
@@ -61,6 +62,8 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
     ends: dict[str, dict[int, int]] = field(default_factory=dict)
     """Unit → rank → code; a unit that is not here runs until it is cancelled."""
     started: dict[str, list[int]] = field(default_factory=dict)
+    graces: dict[str, float | None] = field(default_factory=dict)
+    """Unit → the seconds that it had when it was cancelled."""
     told: set[tuple[str, int]] = field(default_factory=set)
     ended: dict[tuple[str, int], int] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
@@ -191,6 +194,7 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
     @activity.defn
     async def cancel_units(self, request: UnitRequest) -> None:
         self.calls.append(f"cancel_units {request.unit}")
+        self.graces[request.unit] = request.grace
         for node in request.gang.nodes:
             self.ended.setdefault((request.unit, node.rank), request.code)
 
@@ -266,7 +270,7 @@ async def served(
             workflows=WORKFLOWS if kind == "quick" else [],
             activities=all_activities,
             workflow_runner=sandbox(),
-            interceptors=[HeartbeatInterceptor()],
+            interceptors=[HeartbeatInterceptor(), MessageInterceptor()],
         )
         for kind in ("quick", "cloud", "sync", "watch")
     ]

@@ -14,6 +14,7 @@ from skyflow.models.stage import Stage
 from skyflow.models.support import check_launchable
 from tests.workflows.conftest import World, offer
 from tests.workflows.test_launch import closed, failure, start, until
+from tests.workflows.test_stop import operate
 
 FULL = {"name": "t", "run": "true", "setup": "true", "workdir": "/x", "file_mounts": {"~/m": "/x"}}
 SNAPSHOTS = {"workdir": "s", "file_mounts": {"~/m": "s"}}
@@ -173,3 +174,14 @@ async def test_c03_exec_returns_the_jobs_number(world: World, unique: str) -> No
     await (await start(world.client, unique, {"task": {"run": "x"}, "cluster": unique})).result()
     request = {"task": {"run": "x"}, "cluster": unique, "stages": ["SYNC_WORKDIR", "EXEC"]}
     assert (await (await start(world.client, unique, request, 2)).result())["job_id"] == 2
+
+
+async def test_e30_a_fast_launch_skips_setup_on_a_cluster_that_is_up_and_only_there(world: World, unique: str) -> None:
+    task = {"setup": "s", "run": "x"}
+    for number, setups in ((1, 1), (2, 1), (3, 2)):
+        if number == 3:
+            await (await operate(world, "Stop", unique)).result()
+        world.ends[str(number)] = {0: 0}
+        request = {"task": task, "cluster": unique, "fast": True}
+        result = await (await start(world.client, unique, request, number)).result()
+        assert (result["status"], world.calls.count("run_setup 0")) == ("SUCCEEDED", setups)

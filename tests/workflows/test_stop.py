@@ -33,10 +33,10 @@ async def operate(world: World, kind: str, name: str, number: int = 1, **more: A
     )
 
 
-async def launched(world: World, name: str, **more: Any) -> None:
+async def launched(world: World, name: str, number: int = 1, **more: Any) -> None:
     """A cluster with one job that ended well."""
     world.ends["1"] = {0: 0}
-    await (await start(world.client, name, {"task": {"run": "x"}, "cluster": name, **more})).result()
+    await (await start(world.client, name, {"task": {"run": "x"}, "cluster": name, **more}, number)).result()
 
 
 async def submit(world: World, name: str, number: int, resources: dict[str, Any]) -> WorkflowHandle[Any, Any]:
@@ -52,7 +52,7 @@ async def test_what_runs_is_cancelled_and_what_waits_runs_after_the_next_start(w
     waiting = await submit(world, unique, 3, {"cpus": 2})
     await until(lambda: _is(jobs(world, unique), {1: "SUCCEEDED", 2: "RUNNING", 3: "PENDING"}))
 
-    assert await (await operate(world, "Stop", unique)).result() == {"cluster": unique, "stopped": 1}
+    assert await (await operate(world, "Stop", unique)).result() == {"cluster": unique, "stopped": 1, "left": []}
     assert (await view(world, unique))["status"] == "STOPPED"
     assert len(world.stopped) == 1
     assert await jobs(world, unique) == {1: "SUCCEEDED", 2: "CANCELLED", 3: "PENDING"}
