@@ -206,6 +206,14 @@ def cost_report(days: float | None = 30) -> list[dict[str, Any]]:
     return _run(lambda client: client.cost_report(days))
 
 
+def adopt(dryrun: bool = False, deployment: str | None = None) -> dict[str, Any]:
+    """Takes over the clusters that the store knows and Temporal does not: see `Client.adopt`.
+
+    Only when that Temporal is lost: if it still lives, two own the same nodes.
+    """
+    return _run(lambda client: client.adopt(dryrun=dryrun, deployment=deployment))
+
+
 def job_status(cluster_name: str, job_ids: list[int] | None = None) -> dict[int | None, JobStatus | None]:
     """Job → its status, None if there is no such job. The latest job if none is given; `{None: None}` without any."""
     found = {row["id"]: row["status"] for row in queue(cluster_name)}

@@ -32,6 +32,8 @@ def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool, ref
             view.as_json(found)
         elif found:
             view.clusters(found, verbose=verbose)
+        elif count := await client.count_lost():
+            view.say(f"The store knows of {count} cluster(s) that Temporal does not have: skyflow adopt")
         else:
             view.say("No clusters. Make one: skyflow launch -c dev 'echo hello'")
         from skyflow.cli.ssh import keep
