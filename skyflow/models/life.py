@@ -6,6 +6,9 @@ from skyflow.models.cluster import ClusterState
 from skyflow.models.usage import UpInterval
 from skyflow.models.wire import Wire
 
+KEEP_SECONDS = 2.0
+"""So long after a change the store learns of it, with whatever else has changed by then."""
+
 
 class Life(Wire):
     """One life of a cluster, as its workflow knew it."""

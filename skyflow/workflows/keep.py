@@ -10,13 +10,11 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import SkyflowError
+    from skyflow.models import life
     from skyflow.models.calls import ClosingCall, LedgerCalls, LifeCalls, NodeCalls, UnitsRequest
     from skyflow.models.cluster import ClusterState
     from skyflow.models.job import Units
     from skyflow.workflows.call import call, is_being_cancelled, wait_for
-
-KEEP_SECONDS = 2.0
-"""So long after a change the store learns of it, with whatever else has changed by then."""
 
 ASK_SECONDS = 60.0
 """How long the nodes of an adopted cluster have to say what runs there."""
@@ -26,7 +24,7 @@ async def keep(state: ClusterState) -> None:
     """Keeps the store's picture of the cluster true, for as long as it takes: nothing waits for it but the end."""
     while True:
         await workflow.wait_condition(lambda: bool(state.ended) or state.kept != state.edition)
-        await wait_for(lambda: bool(state.ended), KEEP_SECONDS, "until what has changed is kept in the store")
+        await wait_for(lambda: bool(state.ended), life.KEEP_SECONDS, "until what has changed is kept in the store")
         try:
             if state.ended:
                 uid, ended = next(iter(state.ended.items()))
