@@ -131,7 +131,6 @@ class ClusterWorkflow:
                     task.cancel()
                 if self._may_close():
                     return
-                self._count_edition()
                 # With its memo: who reads it in between must not think that there is no cluster.
                 workflow.continue_as_new(self.state, memo={"cluster": self.state.view()})
 
@@ -166,6 +165,7 @@ class ClusterWorkflow:
 
     def _do(self, actions: list[Action]) -> None:
         self.actions += actions
+        self._count_edition()
 
     # The actions
 

@@ -337,6 +337,7 @@ class TestTermination:
             await handle.result()
         await until(lambda: closed(world.client, autostop_workflow_id(unique, uid)))
         assert world.nodes == {}
+        assert uid not in world.lives
 
     async def test_of_the_guardian_starts_another(self, world: World, unique: str) -> None:
         handle = await self.running(world, unique)
