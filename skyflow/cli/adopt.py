@@ -53,7 +53,8 @@ def _confirm(count: int) -> None:
         raise UsageError("Nothing was adopted: there is nobody to ask. To go ahead: skyflow adopt --yes")
     import typer
 
-    typer.confirm(f"Adopt {count} cluster(s)?", default=False, abort=True, err=True)
+    question = f"Adopt {count} cluster(s)?" if count else "End what the ledger has of them?"
+    typer.confirm(question, default=False, abort=True, err=True)
 
 
 def _tell(adoption: dict[str, Any], last: str) -> None:

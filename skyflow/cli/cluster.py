@@ -33,7 +33,8 @@ def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool, ref
         elif found:
             view.clusters(found, verbose=verbose)
         elif count := await client.count_lost():
-            view.say(f"The store knows of {count} cluster(s) that Temporal does not have: skyflow adopt")
+            known = f"The store knows of {count} cluster(s) that this Temporal does not have."
+            view.say(f"No clusters. {known} If theirs was lost: skyflow adopt")
         else:
             view.say("No clusters. Make one: skyflow launch -c dev 'echo hello'")
         from skyflow.cli.ssh import keep

@@ -106,7 +106,7 @@ class ClusterWorkflow:
         self.actions: list[Action] = []
         self.updates = 0
         self.shown: dict[str, Any] = {}
-        self.known = state.essentials()
+        self.known = state.essentials() if state.edition else None
 
     @workflow.run
     async def run(self, state: ClusterState) -> None:

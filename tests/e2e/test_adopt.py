@@ -43,7 +43,7 @@ def test_clusters_outlive_the_database(newcomer: User) -> None:
     lose_the_database(newcomer)
 
     said = newcomer.run("status").stderr
-    assert "The store knows of 1 cluster(s) that Temporal does not have: skyflow adopt" in said
+    assert "The store knows of 1 cluster(s) that this Temporal does not have." in said
     refused = newcomer.run("adopt")
     assert refused.returncode == 2
     assert "two would own the same nodes" in refused.stderr
@@ -58,4 +58,4 @@ def test_clusters_outlive_the_database(newcomer: User) -> None:
     assert newcomer.ok("logs", "dev", "1") == "begin\nend\n"
     newcomer.ok("down", "-y", "dev")
     assert newcomer.nodes() == []
-    assert "No clusters." in newcomer.run("status").stderr
+    assert "No clusters. Make one" in newcomer.run("status").stderr
