@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from skyflow.models.name import adopt_workflow_id, task_queue
+from skyflow.models.name import adopt_workflow_id, safe_name, task_queue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +32,12 @@ async def start(client: temporal.Client, *, dryrun: bool, deployment: str | None
 
 async def count_lost(client: temporal.Client, store: Store) -> int:
     """How many clusters the store knows that nobody in this namespace looks after."""
-    uids = {key.split("/")[-2] for key, _ in await store.list(LIVES)}
-    if uids:
+    lives = {tuple(key.split("/")[-3:-1]) for key, _ in await store.list(LIVES)}
+    if lives:
         query = "WorkflowType = 'AutostopWorkflow' AND ExecutionStatus = 'Running'"
-        uids -= {execution.id.rpartition("/")[2] async for execution in client.list_workflows(query)}
-    return len(uids)
+        guarded = [execution.id.split("/") async for execution in client.list_workflows(query)]
+        lives -= {(safe_name(cluster), uid) for _, cluster, uid in guarded}
+    return len(lives)
 
 
 def describe(adoption: dict[str, Any]) -> list[str]:

@@ -149,7 +149,8 @@ def decide(known: Known, lives: Iterable[KnownLife], found: Sequence[TaggedNode]
     adoption = Adoption(silent=sorted({place.host or place.cloud for place in silent}))
     unasked = {(place.cloud, place.host) for place in silent}
     for life in lives:
-        nodes = [node for node in found if (node.deployment, node.uid) == (life.deployment, life.uid)]
+        wanted = (life.deployment, life.cluster, life.uid)
+        nodes = [node for node in found if (node.deployment, node.cluster, node.uid) == wanted]
         fate = AdoptedLife(**life.model_dump(), num_nodes=len(nodes))
         fate.stopped = sum(node.state == "stopped" for node in nodes)
         if life.here:
@@ -160,6 +161,7 @@ def decide(known: Known, lives: Iterable[KnownLife], found: Sequence[TaggedNode]
             fate.reason = "its cloud could not be asked"
         part = adoption.left if fate.reason else adoption.adopted if nodes else adoption.over
         part.append(fate)
-    uids = {life.uid for life in known.lives}
-    adoption.strangers = [node for node in found if node.uid not in uids and node.deployment != known.own]
+    theirs = {(life.cluster, life.uid) for life in known.lives}
+    others = [node for node in found if node.deployment != known.own]  # of its own, one may just have been made
+    adoption.strangers = [node for node in others if (node.cluster, node.uid) not in theirs]
     return adoption

@@ -73,6 +73,7 @@ class TaggedNode(Wire):
 
     deployment: str
     cluster: str
+    """Its exact name."""
     uid: str
     """Of the life of the cluster."""
     id: str

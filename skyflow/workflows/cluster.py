@@ -101,7 +101,8 @@ class ClusterWorkflow:
         self.state = state
         if not state.uid:
             started = workflow.info().start_time
-            state.uid = f"{started:%Y%m%dT%H%M%S}-{workflow.info().run_id[:8]}"
+            # The end of a run's id is random; its beginning is the time.
+            state.uid = f"{started:%Y%m%dT%H%M%S}-{workflow.info().run_id[-8:]}"
             state.rule = IdleRule(minutes=state.safety_minutes, safety=True)
         self.actions: list[Action] = []
         self.updates = 0

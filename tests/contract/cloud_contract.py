@@ -154,7 +154,9 @@ class CloudContract:
             (node.id, node.rank, uid, "running")
             for node, uid in zip(nodes, [mine.uid, mine.uid, other.uid], strict=True)
         )
-        assert {one.deployment for one in found} == {mine.deployment}
+        assert {(one.deployment, one.cluster) for one in found} == {
+            (mine.deployment, name) for name in (mine.cluster, other.cluster)
+        }
         assert all(one.place.startswith(f"{world.cloud.name}/") and one.removal for one in found)
         assert await world.cloud.find_nodes("nobody") == []
 
