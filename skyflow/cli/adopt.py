@@ -42,7 +42,8 @@ def adopt(deployment: str | None, yes: bool, output: str) -> None:
         if output == "json":
             view.as_json(done)
         names = ", ".join(one["cluster"] for one in done["adopted"])
-        _tell(done, f"Adopted: {names}. See: skyflow status" if names else "Nothing was adopted.")
+        nothing = "What the ledger had open of them has ended." if done["over"] else "Nothing was adopted."
+        _tell(done, f"Adopted: {names}. See: skyflow status" if names else nothing)
 
     run(body)
 
