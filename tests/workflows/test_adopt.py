@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio import activity
+from temporalio.client import RPCError
 
 from skyflow.activities.context import Context
 from skyflow.activities.life import LifeActivities
@@ -98,11 +100,22 @@ class LostWorld(World):
 
 
 @pytest.fixture
-async def world(temporal_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LostWorld]:
+async def world(
+    temporal_address: str, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[LostWorld]:
     monkeypatch.setattr(models, "KEEP_SECONDS", 0.05)
     async with served(temporal_address, tmp_path, LostWorld) as world:
         world.begin(tmp_path, "d")
         yield world
+        await terminate(world, unique)
+
+
+async def terminate(world: LostWorld, name: str) -> None:
+    """Ends every workflow of a cluster, the guardian first: nobody looks after anything."""
+    running = [execution.id async for execution in world.client.list_workflows("ExecutionStatus = 'Running'")]
+    for workflow_id in sorted(one for one in running if f"/{name}/" in f"{one}/"):
+        with suppress(RPCError):  # it has ended meanwhile
+            await world.client.get_workflow_handle(workflow_id).terminate()
 
 
 async def lose(world: LostWorld, folder: Path, name: str) -> str:
@@ -117,11 +130,7 @@ async def lose(world: LostWorld, folder: Path, name: str) -> str:
         return known is not None and known.state.edition == state["edition"]
 
     await until(is_kept)
-    for workflow_id in (autostop_workflow_id(name, uid), cluster_workflow_id(name)):
-        await world.client.get_workflow_handle(workflow_id).terminate()
-    async for execution in world.client.list_workflows("ExecutionStatus = 'Running'"):
-        if f"/{name}/" in execution.id:
-            await world.client.get_workflow_handle(execution.id).terminate()
+    await terminate(world, name)
     world.calls.clear()
     world.begin(folder, "e")
     return uid
