@@ -9,12 +9,15 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from skyflow.errors import SkyflowError
-    from skyflow.models.adoption import Adoption, AdoptRequest, LifeRef, decide, lost, search
+    from skyflow.errors import SkyflowError, StoreError
+    from skyflow.models.adoption import Adoption, AdoptRequest, Known, LifeRef, decide, lost, search
     from skyflow.models.calls import ClosingCall, CloudCalls, LedgerCalls, LifeCalls, NodeSearch
     from skyflow.models.node import TaggedNode
     from skyflow.models.operation import Place
     from skyflow.workflows.call import call
+
+READ_SECONDS = 60.0
+"""How long the store is tried to be read."""
 
 ASK_SECONDS = 30.0
 """How long a cloud has to say which nodes there are."""
@@ -30,7 +33,7 @@ class AdoptWorkflow:
     @workflow.run
     async def run(self, request: Any) -> dict[str, Any]:
         asked = AdoptRequest.parse(request)
-        known = await call(LifeCalls.list_lives, asked, "which clusters does the store know?")
+        known = await self._read(asked)
         lives = lost(known, asked)
         places, deployments = search(known, lives, asked)
         answers = await asyncio.gather(*(self._find(place, deployments) for place in places if deployments))
@@ -41,6 +44,14 @@ class AdoptWorkflow:
         if not asked.dryrun:
             await self._carry_out(adoption)
         return adoption.model_dump(mode="json")
+
+    async def _read(self, asked: AdoptRequest) -> Known:
+        try:
+            return await call(LifeCalls.list_lives, asked, "which clusters does the store know?", seconds=READ_SECONDS)
+        except ActivityError as error:
+            raise StoreError(
+                f"The worker could not read the store within {READ_SECONDS:g} s. Nothing was done; its log says why."
+            ) from error
 
     async def _find(self, place: Place, deployments: list[str]) -> list[TaggedNode] | None:
         """The nodes there; None if the cloud does not say."""

@@ -492,7 +492,8 @@ class ClusterWorkflow:
     async def reserve(self, request: Reserve) -> Reservation:
         """A workflow asks for the cluster. Idempotent by its id."""
         self.updates += 1
-        await workflow.wait_condition(lambda: not self.state.adopted)
+        if self.state.adopted:  # which numbers its jobs have is not known yet
+            await workflow.wait_condition(lambda: not self.state.adopted)
         reservation, actions = self.state.reserve(request, self._now())
         self._do(actions)
         return reservation
