@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from skyflow import clouds, exceptions
     from skyflow.api import (
         ClusterHandle,
+        adopt,
         autostop,
         cancel,
         cost_report,
@@ -71,8 +72,8 @@ if TYPE_CHECKING:
     from skyflow.models.task import Task
 
 _NAMES = {
-    "skyflow.api": "ClusterHandle autostop cancel cost_report down endpoints exec get job_status launch optimize queue "
-    "start status stop stream_and_get tail_logs",
+    "skyflow.api": "ClusterHandle adopt autostop cancel cost_report down endpoints exec get job_status launch optimize "
+    "queue start status stop stream_and_get tail_logs",
     "skyflow.client": "Client",
     "skyflow.handle": "Launch",
     "skyflow.models.dag": "Dag OptimizeTarget",
@@ -132,6 +133,7 @@ __all__ = [
     "Verda",
     "Vsphere",
     "Yotta",
+    "adopt",
     "autostop",
     "cancel",
     "clouds",

@@ -15,9 +15,9 @@ from skyflow.errors import UsageError
 from skyflow.handle import Launch
 from skyflow.later import not_yet
 from skyflow.models import exit_code
+from skyflow.models.argument import check_graceful, check_idle_rule
 from skyflow.models.dag import Dag, OptimizeTarget, check_one_task, convert_to_dag
 from skyflow.models.document import describe
-from skyflow.models.life import check_graceful, check_idle_rule
 from skyflow.models.log_line import LineMerger
 from skyflow.models.name import cluster_workflow_id
 from skyflow.models.resources import Resources
@@ -210,6 +210,14 @@ def cost_report(
     """What the clusters, or single jobs, have cost, the latest first: see `Client.cost_report`."""
     names = [cluster_names] if isinstance(cluster_names, str) else cluster_names
     return _run(lambda client: client.cost_report(days, jobs=jobs, cluster_names=names))
+
+
+def adopt(dryrun: bool = False, deployment: str | None = None) -> dict[str, Any]:
+    """Takes over the clusters that the store knows and Temporal does not: see `Client.adopt`.
+
+    Only when that Temporal is lost: if it still lives, two own the same nodes.
+    """
+    return _run(lambda client: client.adopt(dryrun=dryrun, deployment=deployment))
 
 
 def job_status(cluster_name: str, job_ids: list[int] | None = None) -> dict[int | None, JobStatus | None]:

@@ -19,11 +19,13 @@ from skyflow.errors import (
     ClusterDoesNotExist,
     InvalidTaskError,
     JobDoesNotExist,
+    StoreError,
     TemporalUnavailableError,
+    UsageError,
 )
 from skyflow.handle import Launch, LogChunk
 from skyflow.handle import follow as follow_job
-from skyflow.models.life import check_graceful, check_idle_rule
+from skyflow.models.argument import check_graceful, check_idle_rule
 from skyflow.models.log_line import LastLines, LineMerger
 from skyflow.models.name import (
     check_cluster_name,
@@ -442,6 +444,39 @@ class Client(WorkflowClient):
                 )
         except WorkflowUpdateFailedError as error:
             raise typed(error.cause) from error
+
+    async def adopt(
+        self, *, dryrun: bool = False, deployment: str | None = None, lives: list[str] | None = None
+    ) -> dict[str, Any]:
+        """Takes over the clusters that the store knows and Temporal does not: its database was lost.
+
+        Args:
+            dryrun: only say which they are.
+            deployment: only those that belonged to this one.
+            lives: only these, by `uid`.
+
+        Returns:
+            `adopted`, `over` (no nodes any more), `left` (alone, with a `reason`), each a list of `cluster`, `uid`,
+            `place`, `num_nodes`, …; `strangers` (nodes that the store does not know), `silent` (clouds that could not
+            be asked).
+
+        Raises:
+            UsageError: they belonged to several deployments, and `deployment` does not say to which.
+        """
+        from skyflow import adoption
+
+        with self.errors():
+            started = await adoption.start(self._client, dryrun=dryrun, deployment=deployment, lives=lives)
+        return dict(await self.workflow_result(started))
+
+    async def count_lost(self) -> int:
+        """How many clusters the store knows that nobody here looks after (0, if it cannot be read). See `adopt`."""
+        from skyflow import adoption
+
+        with self.errors(), suppress(StoreError, UsageError, TimeoutError):
+            async with asyncio.timeout(ASK_SECONDS):
+                return await adoption.count_lost(self._client, self.store)
+        return 0
 
     async def events(self, cluster_name: str) -> list[dict[str, Any]]:
         """What happened to a cluster, in order, for as long as Temporal remembers it, also when it is gone.

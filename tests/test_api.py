@@ -60,6 +60,10 @@ class FakeClient:
     async def autostop(self, cluster: str, minutes: int, down: bool, **options: Any) -> None:
         self.asked.append((cluster, minutes, down, options))
 
+    async def adopt(self, **options: Any) -> dict[str, Any]:
+        self.asked.append(options)
+        return {"adopted": []}
+
     async def job(self, cluster: str, job_id: int | None) -> dict[str, Any]:
         return JOBS[1]
 
@@ -133,6 +137,11 @@ def test_c08_statuses_are_skypilots(client: FakeClient) -> None:
     first, second = sky.status()
     assert first["status"] is sky.ClusterStatus.UP and second["status"].value == "INIT"
     assert {"INIT", "UP", "STOPPED"} <= set(sky.ClusterStatus)
+
+
+def test_adopt(client: FakeClient) -> None:
+    assert sky.adopt(dryrun=True) == {"adopted": []}
+    assert client.asked == [{"dryrun": True, "deployment": None}]
 
 
 def test_the_jobs_of_a_cluster(client: FakeClient) -> None:

@@ -9,7 +9,9 @@ import pytest
 from typer.main import get_command
 
 from skyflow.cli.app import app
+from skyflow.models.adoption import AdoptedLife, Adoption, AdoptRequest
 from skyflow.models.launch import Attempt, LaunchProgress, LaunchRequest, LaunchResult, StageProgress
+from skyflow.models.node import TaggedNode
 from skyflow.models.wire import Wire
 from skyflow.workflows.operation import OperationRequest
 
@@ -18,7 +20,11 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*
 
 
 @pytest.mark.parametrize(
-    "model", [LaunchRequest, LaunchResult, LaunchProgress, StageProgress, Attempt, OperationRequest]
+    "model",
+    [
+        *(LaunchRequest, LaunchResult, LaunchProgress, StageProgress, Attempt, OperationRequest),
+        *(AdoptRequest, Adoption, AdoptedLife, TaggedNode),
+    ],
 )
 def test_the_wire_format_names_every_field(model: type[Wire]) -> None:
     text = (ROOT / "docs/wire-format.md").read_text()

@@ -52,6 +52,7 @@ def test_exported_names() -> None:
         "Verda",
         "Vsphere",
         "Yotta",
+        "adopt",
         "autostop",
         "cancel",
         "clouds",

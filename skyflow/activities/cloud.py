@@ -7,8 +7,8 @@ from temporalio import activity
 from skyflow import clouds
 from skyflow.activities.cluster import update
 from skyflow.activities.context import Context
-from skyflow.models.calls import CloudCalls
-from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus
+from skyflow.models.calls import CloudCalls, NodeSearch
+from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, TaggedNode
 from skyflow.models.operation import Expect, Place
 from skyflow.store.key import client_key
 
@@ -37,6 +37,12 @@ class CloudActivities(CloudCalls):
     async def describe_nodes(self, gang: GangRef) -> list[NodeStatus]:
         """See CloudCalls."""
         return await clouds.get(gang.cloud, self.context.settings).describe_nodes(gang)
+
+    @activity.defn
+    async def find_nodes(self, search: NodeSearch) -> list[TaggedNode]:
+        """See CloudCalls."""
+        cloud = clouds.get(search.cloud, self.context.settings)
+        return [node for deployment in search.deployments for node in await cloud.find_nodes(deployment)]
 
     @activity.defn
     async def stop_nodes(self, gang: GangRef) -> int:

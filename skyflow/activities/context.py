@@ -67,7 +67,11 @@ class Context:
     async def states(self, gang: Gang) -> dict[int, NodeState]:
         """Rank → state of each node of a gang. Only the cloud knows that; that a node is silent says nothing."""
         reference = GangRef(
-            deployment=self.deployment, cluster=gang.cluster, uid=gang.uid, cloud=gang.cloud, host=gang.host
+            deployment=gang.deployment or self.deployment,
+            cluster=gang.cluster,
+            uid=gang.uid,
+            cloud=gang.cloud,
+            host=gang.host,
         )
         found = await clouds.get(gang.cloud, self.settings).describe_nodes(reference)
         states = {status.node.id: status.state for status in found}

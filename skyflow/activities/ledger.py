@@ -7,7 +7,7 @@ from temporalio import activity
 from skyflow.activities.context import Context
 from skyflow.models.calls import ClosingCall, LedgerCalls
 from skyflow.models.usage import UpInterval
-from skyflow.store import ledger
+from skyflow.store import ledger, life
 
 
 class LedgerActivities(LedgerCalls):
@@ -26,3 +26,4 @@ class LedgerActivities(LedgerCalls):
     async def close_intervals(self, closing: ClosingCall) -> None:
         """See LedgerCalls."""
         await ledger.close(self.context.store, closing.cluster, closing.uid, closing.ended)
+        await life.forget(self.context.store, closing.cluster, closing.uid)

@@ -11,8 +11,8 @@ from temporalio import activity
 from skyflow import clouds
 from skyflow.activities.context import Context
 from skyflow.errors import NodeUnreachableError
-from skyflow.models.calls import GangStart, NodeCalls, RecordCall, UnitRequest
-from skyflow.models.job import LOST, STOPPED_WITH_GANG, Gang, JobRecord, RankEnd, run_unit
+from skyflow.models.calls import GangStart, NodeCalls, RecordCall, UnitRequest, UnitsRequest
+from skyflow.models.job import LOST, STOPPED_WITH_GANG, Gang, JobRecord, RankEnd, Units, job_of_unit, run_unit
 from skyflow.models.node import GangRef, Node
 from skyflow.nodes import runner
 from skyflow.nodes.connection import Connection
@@ -88,8 +88,35 @@ class NodeActivities(NodeCalls):
             states = await runner.show(connection, gang.uid)
             return sum(1 for state in states.values() if state.state == "running")
 
-        found = Gang(cluster=gang.cluster, uid=gang.uid, cloud=gang.cloud, host=gang.host, nodes=nodes)
+        found = Gang(
+            cluster=gang.cluster,
+            uid=gang.uid,
+            cloud=gang.cloud,
+            host=gang.host,
+            deployment=gang.deployment,
+            nodes=nodes,
+        )
         return sum(await self._on_all(found, count))
+
+    @activity.defn
+    async def list_units(self, request: UnitsRequest) -> Units:
+        """See NodeCalls."""
+        gang = request.gang
+
+        async def look(connection: Connection) -> dict[str, runner.UnitState]:
+            return await runner.show(connection, gang.uid)
+
+        units = Units()
+        for node, states in zip(gang.nodes, await self._on_all(gang, look), strict=True):
+            for unit, state in states.items():
+                if (job_id := job_of_unit(unit)) is None:
+                    continue
+                units.highest = max(units.highest, job_id)
+                if unit == run_unit(job_id) and (state.state == "running" or job_id >= request.first):
+                    units.runs.setdefault(job_id, []).append(node.rank)
+                    if state.state == "running" and job_id not in units.running:
+                        units.running.append(job_id)
+        return units
 
     @activity.defn
     async def record_job(self, call: RecordCall) -> None:

@@ -354,6 +354,20 @@ def down(
     down(clusters, every or all_users, yes, purge, graceful, graceful_timeout)
 
 
+@app.command()
+def adopt(
+    deployment: Annotated[
+        str | None, typer.Option("--deployment", help="Only what belonged to this one.", metavar="ID")
+    ] = None,
+    yes: Yes = False,
+    output: Output = "table",
+) -> None:
+    """Take over clusters whose Temporal was lost, with their nodes and jobs."""
+    from skyflow.cli.adopt import adopt
+
+    adopt(deployment, yes, output)
+
+
 @server.command("start")
 def server_start() -> None:
     """Start it, if it does not run."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from skyflow.cli import view
 from skyflow.cli.session import run
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, SkyflowError, UsageError
+from skyflow.models.argument import check_graceful, check_idle_rule
 from skyflow.models.autostop import DEFAULT_IDLE_MINUTES
-from skyflow.models.life import check_graceful, check_idle_rule
 
 if TYPE_CHECKING:
     from skyflow.client import Client
@@ -33,6 +33,9 @@ def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool, ref
             view.as_json(found)
         elif found:
             view.clusters(found, verbose=verbose)
+        elif count := await client.count_lost():
+            known = f"The store knows of {count} cluster(s) that this Temporal does not have."
+            view.say(f"No clusters. {known} If theirs was lost: skyflow adopt")
         else:
             view.say("No clusters. Make one: skyflow launch -c dev 'echo hello'")
         from skyflow.cli.ssh import keep

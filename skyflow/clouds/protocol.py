@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from skyflow.catalog.table import Catalog
-from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus
+from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, TaggedNode
 from skyflow.settings import Settings
 
 
@@ -77,6 +77,14 @@ class Cloud(Protocol):
         """What became of the nodes of a gang, found by tag. A node that is not in the answer is gone.
 
         Starts nothing that was stopped.
+
+        Raises:
+            NodeUnreachableError: the cloud cannot be asked now. Says nothing about the nodes.
+        """
+        ...
+
+    async def find_nodes(self, deployment: str) -> list[TaggedNode]:
+        """Every node of a deployment that exists, of whatever cluster, found by tag. Starts nothing that was stopped.
 
         Raises:
             NodeUnreachableError: the cloud cannot be asked now. Says nothing about the nodes.

@@ -10,8 +10,9 @@ from __future__ import annotations
 from pydantic import Field
 from temporalio import activity
 
-from skyflow.models.job import Gang, JobEnd, JobRecord, JobSpec, RankEnd
-from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus
+from skyflow.models.adoption import AdoptRequest, Known, LifeRef
+from skyflow.models.job import Gang, JobEnd, JobRecord, JobSpec, RankEnd, Units
+from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, TaggedNode
 from skyflow.models.operation import (
     AutostopSetting,
     Hardware,
@@ -80,6 +81,21 @@ class UnitRequest(Wire):
     """For a cancel: the exit code of what had not ended by itself."""
     grace: float | None = None
     """For a cancel: seconds between SIGTERM and SIGKILL; None: the usual. A second try begins them anew."""
+
+
+class UnitsRequest(Wire):
+    """Which jobs the nodes of a gang know: all that run, and of the others those from a number on."""
+
+    gang: Gang
+    first: int
+
+
+class NodeSearch(Wire):
+    """Find every node of these deployments in one cloud."""
+
+    cloud: str
+    host: str | None = None
+    deployments: list[str]
 
 
 class WatchRequest(Wire):
@@ -199,7 +215,30 @@ class LedgerCalls:
 
     @activity.defn
     async def close_intervals(self, closing: ClosingCall) -> None:
-        """Ends what is still open of one life of a cluster; the first end counts."""
+        """Ends what is still open of one life of a cluster, and forgets what was kept of it; the first end counts."""
+        raise NotImplementedError
+
+
+class LifeCalls:
+    """What is kept of clusters for the day when Temporal's database is lost. Task queue `skyflow`."""
+
+    @activity.defn
+    async def keep_life(self, cluster: str) -> int:
+        """Asks the cluster what it is, and keeps that. Named by its edition, which it returns; a newer one stays."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def list_lives(self, request: AdoptRequest) -> Known:
+        """What the store knows, and which of it this namespace has. Reads only."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def adopt_life(self, life: LifeRef) -> bool:
+        """Starts the cluster's workflow with what was kept, unless it runs. Named by the cluster and its life.
+
+        Returns:
+            Whether it runs now; False if nothing is kept of it any more, or the name is another cluster's.
+        """
         raise NotImplementedError
 
 
@@ -228,6 +267,11 @@ class CloudCalls:
     @activity.defn
     async def describe_nodes(self, gang: GangRef) -> list[NodeStatus]:
         """What the cloud says of the nodes, found by tag. Reads only."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def find_nodes(self, search: NodeSearch) -> list[TaggedNode]:
+        """Every node of some deployments, of whatever cluster, found by tag. Reads only."""
         raise NotImplementedError
 
     @activity.defn
@@ -276,6 +320,11 @@ class NodeCalls:
     @activity.defn
     async def count_running(self, gang: GangRef) -> int:
         """How many units still run on the nodes found by tag. Reads only."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def list_units(self, request: UnitsRequest) -> Units:
+        """Which jobs run, or have run, on the nodes of a gang. Reads only."""
         raise NotImplementedError
 
     @activity.defn

@@ -17,7 +17,8 @@ from skyflow.errors import (
     UsageError,
 )
 from skyflow.models.cluster_facts import ClusterFacts
-from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord
+from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units
+from skyflow.models.name import spec_key
 from skyflow.models.node import NodeStatus
 from skyflow.models.operation import (
     AbandonJob,
@@ -46,7 +47,7 @@ from skyflow.models.operation import (
     StartStop,
     Submission,
 )
-from skyflow.models.schedule import Room, Waiting, schedule
+from skyflow.models.schedule import Demand, Room, Waiting, schedule
 from skyflow.models.status import JobStatus
 from skyflow.models.usage import UpInterval
 
@@ -55,6 +56,9 @@ RETRY_CHECKS = 5
 
 MAX_JOBS = 1000
 """Jobs of one cluster that have not ended: they travel through Temporal."""
+
+HEADROOM = 100
+"""Job numbers that an adopted cluster skips if its nodes cannot say which they have seen: none may be given twice."""
 
 MAX_REASON = 300
 """Characters that are kept of why a job ended as it did."""
@@ -156,7 +160,7 @@ class ClusterState(ClusterFacts):
         job = self.jobs.get(job_id)
         if job is None or job.status.is_terminal():
             return []
-        job.status, job.started_at = JobStatus.RUNNING, now
+        job.status, job.started_at = JobStatus.RUNNING, job.started_at or now
         return [CancelJob(job.id, self._grace())] if job.cancelling else []
 
     def ranks_ended(self, job_id: int, ranks: list[int], now: float) -> list[Action]:
@@ -311,10 +315,50 @@ class ClusterState(ClusterFacts):
         due = self.idle_since + rule.minutes * 60
         return [ArmIdle(self.epoch, rule)] if now > due else []
 
+    def take_up(self, units: Units | None, now: float) -> list[Action]:
+        """Its workflow was lost; what the store had of it is known again, and now also what the nodes know.
+
+        Jobs on the nodes are started once more: a node starts a unit only once, so that finds them as they are. Those
+        who held the cluster are gone, which is found out as always.
+
+        Args:
+            units: None if the nodes could not be asked.
+            now: the time.
+        """
+        self.adopted = False
+        self.next_job = max(self.next_job, units.highest + 1) if units else self.next_job + HEADROOM
+        away = {node.rank for node in self.nodes if self.stopped} | {*self.lost, *self.halted}
+        for job_id, ranks in (units.runs if units else {}).items():
+            self._take_up_job(job_id, ranks, units is not None and job_id in units.running, now)
+        actions: list[Action] = []
+        for job in self.active_jobs():
+            reason = "" if job.spec else "Its launch was lost, with Temporal's database, before it was submitted."
+            reason = "Its nodes were stopped or lost." if away.intersection(job.ranks) else reason
+            if reason:
+                job.status, job.reason, job.ended_at = JobStatus.FAILED_DRIVER, reason, now
+            elif job.ranks:
+                actions.append(StartJob(job.id))
+        self.idle_since = None
+        return actions + self._settle(now)
+
+    def _take_up_job(self, job_id: int, ranks: list[int], runs: bool, now: float) -> None:
+        """A job that the nodes know, and that had not started when the cluster was last kept."""
+        job = self.jobs.get(job_id)
+        if (job is None and not runs) or (job is not None and (job.ranks or job.status.is_terminal())):
+            return
+        devices = list(range(int(sum(self.offer.accelerators.values())))) if self.offer else []
+        if job is None:  # what it wants is not known: it has its nodes for itself
+            whole = Demand(cpus=self.offer.cpus, accelerators=len(devices)) if self.offer else Demand()
+            job = self.jobs[job_id] = JobRecord(id=job_id, num_nodes=len(ranks), demand=whole, submitted_at=now)
+        job.spec = job.spec or spec_key(self.name, self.uid, job_id)
+        job.ranks, job.devices = ranks, dict.fromkeys(ranks, devices)
+
     # What follows from every event
 
     def _settle(self, now: float, delay: float = 0) -> list[Action]:
         """What can go on now does. An idle clock that starts now starts so many seconds late."""
+        if self.adopted:
+            return []  # not before it is known what runs
         actions = self._grants() + self._starts()
         rule = self.clock_rule()
         if self.is_active() or self.awaits_start():
@@ -517,6 +561,8 @@ class ClusterState(ClusterFacts):
         self.halted, self.unreachable_since, self.unwanted = [], None, False
         self.changes += 1
         self.guarded = False
+        self.deployment, self.next_deployment = self.next_deployment or self.deployment, ""
+        self.ended[self.uid] = now
         self.uid = next_uid
         return actions
 

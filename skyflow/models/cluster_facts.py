@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from skyflow.models.job import Gang, JobRecord, as_row
+from skyflow.models.name import job_workflow_id
 from skyflow.models.node import Node, Offer
 from skyflow.models.operation import IdleRule, Operation, Place
 from skyflow.models.status import ClusterStatus, JobStatus
@@ -66,6 +67,16 @@ class ClusterFacts(Wire):
     """Since when the cloud could not be asked. Says nothing about the nodes."""
     guarded: bool = False
     """Whether this life's AutostopWorkflow was started."""
+    edition: int = 0
+    """Counts what has changed that the store should know, also across adoptions."""
+    kept: int = 0
+    """The edition that the store has."""
+    ended: dict[str, float] = Field(default_factory=dict)
+    """Former lives that the store has not forgotten yet, and when each ended."""
+    adopted: bool = False
+    """Whether its workflow was lost, and what runs on the nodes has not been taken up yet."""
+    next_deployment: str = ""
+    """In the tags of its next life's nodes, if other than in this one's: it was adopted by another namespace."""
 
     # Facts
 
@@ -125,8 +136,17 @@ class ClusterFacts(Wire):
             region=where.region,
             zone=where.zone,
             host=where.host,
+            deployment=self.deployment,
             nodes=nodes,
         )
+
+    def essentials(self) -> tuple[object, ...]:
+        """Another one whenever something has changed from which the cluster would have to be rebuilt."""
+        jobs = [(job.id, job.status, job.spec, job.cancelling, *job.ranks) for job in self.active_jobs()]
+        operations = [(op.workflow_id, op.granted, op.exclusive) for op in self.operations]
+        rule = self.rule and tuple(self.rule.model_dump().values())
+        state = (self.stopped, self.leftover, *self.lost, None, *self.halted)
+        return (self.uid, self._ways(), state, rule, self.next_job, self.ports, len(self.places), jobs, operations)
 
     def view(self) -> dict[str, Any]:
         """The cluster as `status` shows it: plain JSON under 2 KB (it is the workflow's memo)."""
@@ -158,6 +178,21 @@ class ClusterFacts(Wire):
             "active_jobs": len(self.active_jobs()),
             "next_job": self.next_job,
         }
+
+    def details(self) -> str:
+        """The cluster in Markdown, for the Web UI."""
+        lines = [f"**{self.name}** is {self.status.value} with {len(self.nodes)} node(s)"]
+        if self.offer is not None:
+            lines[0] += f" in {self.offer.place} ({self.offer.instance_type})"
+        if self.rule is not None:
+            why = "safety rule" if self.rule.safety else "autostop"
+            what = "Taken down" if self.rule.down else "Stopped"
+            later = "" if self.rule.down_after is None else f", taken down {self.rule.down_after} minutes after that"
+            lines.append(f"{what} after {self.rule.minutes} idle minutes{later} ({why}).")
+        lines += [f"- in use by `{op.workflow_id}`" + ("" if op.granted else " (waiting)") for op in self.operations]
+        running = [job for job in self.active_jobs() if job.ranks]
+        lines += [f"- job `{job_workflow_id(self.name, self.uid, job.id)}`" for job in running]
+        return "\n\n".join(lines[:2]) + "\n" + "\n".join(lines[2:20])
 
     def access(self) -> dict[str, Any]:
         """How its nodes are reached: plain JSON. Not in the view, because there may be many nodes."""

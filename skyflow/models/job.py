@@ -75,7 +75,20 @@ class Gang(Wire):
     region: str = ""
     zone: str = ""
     host: str | None = None
+    deployment: str = ""
+    """In the nodes' tags; that of the worker's namespace, if empty."""
     nodes: list[Node]
+
+
+class Units(Wire):
+    """What the nodes of a cluster know of its jobs."""
+
+    runs: dict[int, list[int]] = Field(default_factory=dict)
+    """Job → ranks where it runs, or has run."""
+    running: list[int] = Field(default_factory=list)
+    """Those of them that run now."""
+    highest: int = 0
+    """The highest number of a job that they have seen; also one of which only setup ran there."""
 
 
 class RankEnd(Wire):
@@ -161,6 +174,8 @@ class JobRequest(Wire):
     devices: dict[int, list[int]] = Field(default_factory=dict)
     """Rank → which of them are the job's."""
     check_seconds: float = 60
+    began: float | None = None
+    """Since when it runs, if it was started by a workflow that is lost."""
     progress: JobProgress | None = None
     """What an earlier run of the same workflow has seen; None for the first."""
 
@@ -173,6 +188,12 @@ def run_unit(job_id: int) -> str:
 def setup_unit(job_id: int) -> str:
     """Name, on the nodes and in the store, of a job's setup."""
     return f"{job_id}-setup"
+
+
+def job_of_unit(unit: str) -> int | None:
+    """The job whose run or setup it is."""
+    number = unit.partition("-")[0]
+    return int(number) if number.isdecimal() else None
 
 
 def as_row(job: JobRecord, accelerator: str) -> dict[str, Any]:

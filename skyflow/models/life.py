@@ -1,54 +1,53 @@
-"""What can be known of a stop, a start, a down or an idle rule before any server is asked."""
+"""What the store keeps of a cluster's life, so that it can be owned again when Temporal's database is lost."""
 
 from __future__ import annotations
 
-from skyflow.errors import InvalidTaskError, UsageError
-from skyflow.models.document import Document, describe
-from skyflow.models.duration import check_minutes
+from skyflow.models.cluster import ClusterState
+from skyflow.models.usage import UpInterval
+from skyflow.models.wire import Wire
+
+KEEP_SECONDS = 2.0
+"""So long after a change the store learns of it, with whatever else has changed by then."""
 
 
-def check_graceful(graceful: bool, graceful_timeout: int | None) -> dict[str, object]:
-    """The fields of a request that say how long jobs have to end by themselves.
+class Life(Wire):
+    """One life of a cluster, as its workflow knew it."""
 
-    Raises:
-        UsageError: the timeout is no number of seconds, or stands alone.
-    """
-    check_whole("graceful_timeout", graceful_timeout)
-    if graceful_timeout is not None and graceful_timeout < 0:
-        raise UsageError(f"graceful_timeout (--graceful-timeout) must be seconds, found {graceful_timeout}.")
-    if graceful_timeout is not None and not graceful:
-        raise UsageError("graceful_timeout (--graceful-timeout) goes with graceful (--graceful).")
-    return {"graceful": graceful, "graceful_timeout": graceful_timeout}
+    owner: str = ""
+    """The deployment of the namespace where its workflow runs. Its nodes' tags may have another one: `state` has it."""
+    state: ClusterState
+
+    def is_over(self) -> bool:
+        """Whether there is nothing to be kept."""
+        return not self.state.nodes and not self.state.operations
 
 
-def check_idle_rule(minutes: int | None, down: bool, down_after: int | str | None = None) -> int | None:
-    """Returns `down_after` in minutes.
+def kept(state: ClusterState) -> ClusterState:
+    """What is worth keeping of a cluster: jobs that have ended have records of their own."""
+    return state.model_copy(update={"jobs": {job.id: job for job in state.active_jobs()}})
+
+
+def revived(life: Life, owner: str, open_intervals: list[UpInterval], highest_job: int) -> ClusterState:
+    """The cluster of a life whose workflow is lost, ready to begin anew.
 
     Args:
-        minutes: idle minutes; negative: no rule.
-        down: take the cluster down instead of stopping it.
-        down_after: minutes, or such as "24h", after which the stopped cluster is taken down.
-
-    Raises:
-        UsageError: it says two things, or what is no time.
+        life: as it was kept. Its operations are kept, too: those who held the cluster are gone, so what becomes of it
+            is the same as if they had been terminated.
+        owner: the deployment of the namespace that takes it over.
+        open_intervals: what the ledger says is up. They go on, so that no hour counts twice.
+        highest_job: the highest number of a job that the store has seen.
     """
-    check_whole("idle minutes", minutes)
-    if minutes is None and down:
-        raise UsageError("down needs idle minutes (--idle-minutes-to-autostop) when a cluster is started.")
-    if minutes is not None and minutes < 0 and (down or down_after is not None):
-        what = "down" if down else "down_after"
-        raise UsageError(
-            f"Negative idle minutes mean that the cluster stays, and {what} that it goes: say one of them."
-        )
-    if down and down_after is not None:
-        raise UsageError("down_after (--down-after) is for a cluster that is stopped: it goes without down (--down).")
-    try:
-        return None if down_after is None else check_minutes(Document({}), down_after, ("down_after",))
-    except InvalidTaskError as error:
-        raise UsageError(str(error)) from None
-
-
-def check_whole(name: str, value: object) -> None:
-    """Whether an argument is a whole number, or not given. Raises UsageError."""
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise UsageError(f"{name} must be a whole number, found {describe(value)}.")
+    state = life.state
+    return state.model_copy(
+        update={
+            "adopted": True,
+            "guarded": False,
+            "next_deployment": owner if owner != state.deployment else "",
+            "next_job": max(state.next_job, highest_job + 1),
+            "up": {**state.up, **{interval.rank: interval for interval in open_intervals}},
+            "edition": state.edition + 1,
+            "kept": state.edition + 1,
+            "unreachable_since": None,
+            "notify_end": [],
+        }
+    )

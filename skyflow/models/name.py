@@ -35,6 +35,11 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^a-z0-9-]", "-", name.lower())[:40].strip("-") + "-" + digest
 
 
+def spec_key(cluster: str, uid: str, job_id: int) -> str:
+    """Where in the store the spec of a job is."""
+    return f"jobs/{safe_name(cluster)}/{uid}/{job_id}/spec.json"
+
+
 def task_queue(kind: QueueKind, host: str | None = None) -> str:
     """The task queue for activities of one kind; with a host, the one that only that host's worker serves."""
     base = "skyflow" if kind == "quick" else f"skyflow-{kind}"
@@ -59,6 +64,10 @@ def job_workflow_id(cluster: str, uid: str, job_id: int) -> str:
 
 def autostop_workflow_id(cluster: str, uid: str) -> str:
     return f"autostop/{cluster}/{uid}"
+
+
+def adopt_workflow_id(request_id: str) -> str:
+    return f"adopt/{request_id}"
 
 
 DEPLOYMENT_WORKFLOW_ID = "skyflow-deployment"

@@ -68,6 +68,23 @@ class NodeStatus(Wire):
     state: NodeState
 
 
+class TaggedNode(Wire):
+    """One node of a deployment, and whose it is by its tags."""
+
+    deployment: str
+    cluster: str
+    """Its exact name."""
+    uid: str
+    """Of the life of the cluster."""
+    id: str
+    rank: int
+    state: NodeState
+    place: str = ""
+    """In words: `cloud/region/zone`."""
+    removal: str = ""
+    """How a person deletes it who has nothing but the cloud: a command, or where to go."""
+
+
 class GangRequest(Wire):
     """A gang of nodes to be created, or adopted if an earlier try made them already."""
 

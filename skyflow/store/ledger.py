@@ -29,9 +29,14 @@ async def book(store: Store, interval: UpInterval) -> None:
 
 async def close(store: Store, cluster: str, uid: str, now: float) -> None:
     """Ends every interval of one life of a cluster that is still open."""
-    for interval in await _read(store, f"{ROOT}/{safe_name(cluster)}/{uid}"):
-        if interval.ended is None:
-            await book(store, interval.model_copy(update={"ended": now}))
+    for interval in await open_intervals(store, cluster, uid):
+        await book(store, interval.model_copy(update={"ended": now}))
+
+
+async def open_intervals(store: Store, cluster: str, uid: str) -> list[UpInterval]:
+    """Those of one life of a cluster that have not ended."""
+    found = await _read(store, f"{ROOT}/{safe_name(cluster)}/{uid}")
+    return [interval for interval in found if interval.ended is None]
 
 
 async def intervals(store: Store) -> list[UpInterval]:

@@ -12,6 +12,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from skyflow.models.job import job_of_unit
 from skyflow.models.name import safe_name
 from skyflow.store.store import Store
 
@@ -100,6 +101,12 @@ async def latest_life(store: Store, cluster: str) -> str | None:
     name = safe_name(cluster)
     lives = [*await store.folders(f"logs/{name}"), *await store.folders(f"records/{name}")]
     return max(lives, default=None)
+
+
+async def job_ids(store: Store, cluster: str, uid: str) -> list[int]:
+    """The jobs of one life of a cluster that have left a log."""
+    numbers = (job_of_unit(unit) for unit in await LogReader(store, cluster, uid).units())
+    return [number for number in numbers if number is not None]
 
 
 async def put_record(store: Store, cluster: str, uid: str, unit: str, record: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from skyflow.workflows.adopt import AdoptWorkflow
 from skyflow.workflows.autostop import AutostopWorkflow
 from skyflow.workflows.cluster import ClusterWorkflow
 from skyflow.workflows.deployment import DeploymentWorkflow
@@ -24,6 +25,7 @@ WORKFLOWS: list[type[Any]] = [
     DownWorkflow,
     AutostopWorkflow,
     DeploymentWorkflow,
+    AdoptWorkflow,
 ]
 
 

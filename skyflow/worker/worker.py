@@ -16,6 +16,7 @@ from skyflow.activities.cluster import ClusterActivities
 from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import HeartbeatInterceptor
 from skyflow.activities.ledger import LedgerActivities
+from skyflow.activities.life import LifeActivities
 from skyflow.activities.node import NodeActivities
 from skyflow.activities.plan import PlanActivities
 from skyflow.activities.sync import SyncActivities
@@ -35,7 +36,7 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
     """Every activity, by the kind of queue that serves it. Tests enumerate this."""
     cluster, plan, cloud = ClusterActivities(context), PlanActivities(context), CloudActivities(context)
     sync, node, watch = SyncActivities(context), NodeActivities(context), WatchActivities(context)
-    ledger = LedgerActivities(context)
+    ledger, life = LedgerActivities(context), LifeActivities(context)
     return {
         "quick": [
             cluster.reserve_cluster,
@@ -51,11 +52,16 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
             node.record_job,
             ledger.book_intervals,
             ledger.close_intervals,
+            life.keep_life,
+            life.list_lives,
+            life.adopt_life,
+            node.list_units,
         ],
         "cloud": [
             cloud.create_nodes,
             cloud.delete_nodes,
             cloud.describe_nodes,
+            cloud.find_nodes,
             cloud.stop_nodes,
             cloud.start_nodes,
         ],

@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from skyflow.models.cluster import ClusterState
     from skyflow.models.job import LOST, STOPPED_WITH_GANG, JobEnd, JobRecord, JobRequest, RankEnd, run_unit
+    from skyflow.models.life import kept
     from skyflow.models.name import autostop_workflow_id, job_workflow_id, operation_workflow_id
     from skyflow.models.node import GangRef, NodeStatus
     from skyflow.models.operation import (
@@ -67,6 +68,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.workflows.call import call, cancel_workflow, is_being_cancelled, signal, start_child, wait_for
     from skyflow.workflows.down import DownWorkflow
     from skyflow.workflows.job import JobWorkflow
+    from skyflow.workflows.keep import ask_units, keep
     from skyflow.workflows.operation import OperationRequest
     from skyflow.workflows.stop import StopWorkflow
 
@@ -101,16 +103,21 @@ class ClusterWorkflow:
         self.state = state
         if not state.uid:
             started = workflow.info().start_time
-            state.uid = f"{started:%Y%m%dT%H%M%S}-{workflow.info().run_id[:8]}"
+            # The end of a run's id is random; its beginning is the time.
+            state.uid = f"{started:%Y%m%dT%H%M%S}-{workflow.info().run_id[-8:]}"
             state.rule = IdleRule(minutes=state.safety_minutes, safety=True)
         self.actions: list[Action] = []
         self.updates = 0
         self.shown: dict[str, Any] = {}
+        self.known = state.essentials() if state.edition else None
 
     @workflow.run
     async def run(self, state: ClusterState) -> None:
-        beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._book())]
         check: asyncio.Task[None] | None = None
+        if self.state.adopted:
+            await self._take_up()
+            check = asyncio.create_task(self._check())  # of those who held the cluster, nobody is there
+        beside = [asyncio.create_task(part) for part in (self._watch(), self._book(), keep(self.state))]
         while True:
             await self._show()
             await self._guard()
@@ -120,9 +127,7 @@ class ClusterWorkflow:
                     return
                 if check is None or check.done():
                     check = asyncio.create_task(self._check())
-            while self.actions:
-                await self._carry_out(self.actions[0])
-                self.actions.pop(0)  # only now: whoever waits for no actions to be left waits for the last one, too
+            await self._act()
             # Nothing may come between this last look and the end, or an accepted request would vanish.
             if self._may_close() or self._may_continue():
                 for task in [*beside, *([] if check is None else [check])]:
@@ -132,11 +137,23 @@ class ClusterWorkflow:
                 # With its memo: who reads it in between must not think that there is no cluster.
                 workflow.continue_as_new(self.state, memo={"cluster": self.state.view()})
 
+    async def _take_up(self) -> None:
+        """Its workflow was lost, and begins anew with what was kept: the cloud and the nodes are asked for the rest."""
+        await self._guard()
+        await self._look_at_nodes()
+        self._do(self.state.take_up(await ask_units(self.state), self._now()))
+        await self._act()
+
+    async def _act(self) -> None:
+        while self.actions:
+            await self._carry_out(self.actions[0])
+            self.actions.pop(0)  # only now: whoever waits for no actions to be left waits for the last one, too
+
     def _has_work(self) -> bool:
         return bool(self.actions) or self._may_close() or self._may_continue()
 
     def _may_close(self) -> bool:
-        return self.state.is_over() and not self.state.unbooked and self._is_quiet()
+        return self.state.is_over() and not self.state.unbooked and not self.state.ended and self._is_quiet()
 
     def _may_continue(self) -> bool:
         """Whether the history is long, and this is a good moment to begin a new one."""
@@ -151,6 +168,7 @@ class ClusterWorkflow:
 
     def _do(self, actions: list[Action]) -> None:
         self.actions += actions
+        self._count_edition()
 
     # The actions
 
@@ -208,6 +226,7 @@ class ClusterWorkflow:
             accelerator=next(iter(state.offer.accelerators), "") if state.offer else "",
             devices=job.devices,
             check_seconds=state.check_seconds,
+            began=job.started_at,
         )
         summary = f"job {job.id} {job.name} on {len(job.ranks)} node(s) of {state.name}"
         await start_child(JobWorkflow.run, request, job_workflow_id(state.name, state.uid, job.id), summary)
@@ -470,6 +489,7 @@ class ClusterWorkflow:
 
     async def _show(self) -> None:
         """Keeps memo, search attributes and current details true."""
+        self._count_edition()
         view = self.state.view()
         if view == self.shown:
             return
@@ -479,10 +499,15 @@ class ClusterWorkflow:
             workflow.upsert_search_attributes(
                 [CLUSTER.value_set(self.state.name), STATUS.value_set(self.state.status.value)]
             )
-        workflow.set_current_details(details(self.state))
+        workflow.set_current_details(self.state.details())
         finished = [job.id for job in self.state.jobs.values() if job.status.is_terminal()]
         for job_id in sorted(finished)[:-KEPT_JOBS]:
             del self.state.jobs[job_id]
+
+    def _count_edition(self) -> None:
+        essentials = self.state.essentials()
+        self.state.edition += essentials != self.known
+        self.known = essentials
 
     # Messages
 
@@ -490,6 +515,8 @@ class ClusterWorkflow:
     async def reserve(self, request: Reserve) -> Reservation:
         """A workflow asks for the cluster. Idempotent by its id."""
         self.updates += 1
+        if self.state.adopted:  # which numbers its jobs have is not known yet
+            await workflow.wait_condition(lambda: not self.state.adopted)
         reservation, actions = self.state.reserve(request, self._now())
         self._do(actions)
         return reservation
@@ -580,21 +607,11 @@ class ClusterWorkflow:
         return self.state.rows()
 
     @workflow.query
+    def life(self) -> ClusterState:
+        """What is kept of it in the store."""
+        return kept(self.state)
+
+    @workflow.query
     def access(self) -> dict[str, Any]:
         """How its nodes are reached, and which ports are open."""
         return self.state.access()
-
-
-def details(state: ClusterState) -> str:
-    """The cluster in Markdown, for the Web UI."""
-    lines = [f"**{state.name}** is {state.status.value} with {len(state.nodes)} node(s)"]
-    if state.offer is not None:
-        lines[0] += f" in {state.offer.place} ({state.offer.instance_type})"
-    if state.rule is not None:
-        why = "safety rule" if state.rule.safety else "autostop"
-        what = "Taken down" if state.rule.down else "Stopped"
-        later = "" if state.rule.down_after is None else f", taken down {state.rule.down_after} minutes after that"
-        lines.append(f"{what} after {state.rule.minutes} idle minutes{later} ({why}).")
-    lines += [f"- in use by `{op.workflow_id}`" + ("" if op.granted else " (waiting)") for op in state.operations]
-    lines += [f"- job `{job_workflow_id(state.name, state.uid, job.id)}`" for job in state.active_jobs() if job.ranks]
-    return "\n\n".join(lines[:2]) + "\n" + "\n".join(lines[2:20])

@@ -38,7 +38,7 @@ class JobWorkflow:
         self.is_new = request.progress is None
         self.job = request.progress or JobProgress(
             gang=GangState(ranks=[node.rank for node in request.gang.nodes]),
-            began=workflow.info().start_time.timestamp(),
+            began=request.began or workflow.info().start_time.timestamp(),
         )
         self.abandoned = False
 

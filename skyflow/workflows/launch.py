@@ -524,6 +524,7 @@ class LaunchWorkflow:
             region=self.offer.region,
             zone=self.offer.zone,
             host=self.offer.host,
+            deployment=self.reservation.deployment,
             nodes=nodes,
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from skyflow.models.life import KEEP_SECONDS
 from skyflow.worker.worker import activities
 from tests.chaos.conftest import Lab
 from tests.conftest import temporal_binary
@@ -68,8 +69,10 @@ def wait_until_it_runs(folder: Path) -> None:
         time.sleep(0.05)
 
 
+ADOPTION = ("adopt_life", "find_nodes", "list_lives", "list_units")
 OTHERS = (
-    "cancel_units", "close_intervals", "count_running", "describe_nodes", "find_hardware", "start_nodes", "stop_nodes"
+    "cancel_units", "close_intervals", "count_running", "describe_nodes", "find_hardware", "start_nodes", "stop_nodes",
+    *ADOPTION,
 )  # fmt: skip
 """Those that a launch does not need if nothing goes wrong."""
 
@@ -151,6 +154,28 @@ def test_death_of_the_guardians_look(lab: Lab, tmp_path: Path) -> None:
         time.sleep(0.1)
     [row] = [row for row in json.loads(lab.ok("cost-report", "-o", "json")) if row["name"] == "c-guard"]
     assert row["num_nodes"] == 2
+
+
+def test_death_around_an_adoption(lab: Lab, tmp_path: Path) -> None:
+    """The database is lost, and the worker dies again and again while its clusters are adopted."""
+    task = make_task(tmp_path, 12)
+    lab.ok("launch", "-c", "c-lost", "-d", task.name, cwd=tmp_path)
+    wait_until_it_runs(tmp_path)
+    time.sleep(2 * KEEP_SECONDS)
+    for file in lab.home.glob("temporal.db*"):
+        file.unlink()
+    lab.kill("server", signal.SIGKILL)
+    deaths = ["find_nodes.after", "adopt_life.after", "list_units.after"]  # the others only read
+    lab.fate(*deaths)
+    assert "Adopted: c-lost." in lab.run("adopt", "--yes", timeout=150).stderr
+    assert lab.run("logs", "c-lost", "1", timeout=120).stdout.count("input\n") == 4
+    assert lab.met(*deaths)
+    assert counts(tmp_path) == ONCE
+    [row] = [row for row in json.loads(lab.ok("cost-report", "-o", "json")) if row["name"] == "c-lost"]
+    assert (row["num_nodes"], row["status"]) == (2, "UP")
+    assert "Nothing to adopt" in lab.run("adopt").stderr
+    lab.ok("down", "c-lost", "-y")
+    lab.wait_for_no_nodes()
 
 
 def test_death_of_the_server(lab: Lab, tmp_path: Path) -> None:

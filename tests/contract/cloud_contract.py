@@ -145,6 +145,21 @@ class CloudContract:
             node.model_dump_json() for node in nodes
         )
 
+    async def test_all_nodes_of_a_deployment_are_found_with_whose_they_are(self, world: World) -> None:
+        mine, other, foreign = world.request(num_nodes=2), world.request(cluster="My.Other", uid="u2"), "another"
+        nodes = [*await world.cloud.create_nodes(mine), *await world.cloud.create_nodes(other)]
+        await world.cloud.create_nodes(world.request(deployment=foreign))
+        found = await world.cloud.find_nodes(mine.deployment)
+        assert sorted((one.id, one.rank, one.uid, one.state) for one in found) == sorted(
+            (node.id, node.rank, uid, "running")
+            for node, uid in zip(nodes, [mine.uid, mine.uid, other.uid], strict=True)
+        )
+        assert {(one.deployment, one.cluster) for one in found} == {
+            (mine.deployment, name) for name in (mine.cluster, other.cluster)
+        }
+        assert all(one.place.startswith(f"{world.cloud.name}/") and one.removal for one in found)
+        assert await world.cloud.find_nodes("nobody") == []
+
     async def test_deleting_twice_succeeds(self, world: World) -> None:
         request = world.request(num_nodes=2)
         reference = world.reference(request)

@@ -19,13 +19,16 @@ from skyflow.activities.cluster import ClusterActivities, update
 from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import HeartbeatInterceptor
 from skyflow.errors import NodeUnreachableError
+from skyflow.models.adoption import AdoptRequest, Known, LifeRef
 from skyflow.models.calls import (
     ClosingCall,
     CloudCalls,
     GangStart,
     JobSubmission,
     LedgerCalls,
+    LifeCalls,
     NodeCalls,
+    NodeSearch,
     PlanCalls,
     RecordCall,
     SetupRequest,
@@ -34,13 +37,15 @@ from skyflow.models.calls import (
     SyncRequest,
     UnitEvent,
     UnitRequest,
+    UnitsRequest,
     WatchCalls,
     WatchReport,
     WatchRequest,
 )
-from skyflow.models.job import RankEnd
-from skyflow.models.name import task_queue
-from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, Offer
+from skyflow.models.cluster import ClusterState
+from skyflow.models.job import RankEnd, Units
+from skyflow.models.name import cluster_workflow_id, task_queue
+from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, Offer, TaggedNode
 from skyflow.models.operation import Expect, Place
 from skyflow.models.plan import Explanation, Plan, PlanRequest
 from skyflow.models.usage import UpInterval
@@ -51,7 +56,7 @@ from skyflow.worker.sandbox import WORKFLOWS, sandbox
 
 
 @dataclass
-class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
+class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
     """Clouds and nodes that exist in memory. `ends` says with which code each unit ends, once it was started."""
 
     client: Client
@@ -76,6 +81,8 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
     unknown: bool = False
     """Whether the cloud does not answer."""
     ledger: dict[tuple[str, float], UpInterval] = field(default_factory=dict)
+    lives: dict[str, ClusterState] = field(default_factory=dict)
+    """What is kept of clusters, by uid."""
     stopped: set[str] = field(default_factory=set)
     """Tokens of the nodes that are."""
     before_stop: Callable[[], Awaitable[Any]] = lambda: asyncio.sleep(0)
@@ -100,6 +107,26 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
         for interval in self.ledger.values():
             if interval.uid == closing.uid:
                 interval.ended = interval.ended or closing.ended
+        self.lives.pop(closing.uid, None)
+
+    @activity.defn
+    async def keep_life(self, cluster: str) -> int:
+        handle = self.client.get_workflow_handle(cluster_workflow_id(cluster))
+        state: ClusterState = await handle.query("life", result_type=ClusterState)
+        self.lives[state.uid] = state
+        return state.edition
+
+    @activity.defn
+    async def list_lives(self, request: AdoptRequest) -> Known:
+        raise NotImplementedError
+
+    @activity.defn
+    async def adopt_life(self, life: LifeRef) -> bool:
+        raise NotImplementedError
+
+    @activity.defn
+    async def find_nodes(self, search: NodeSearch) -> list[TaggedNode]:
+        raise NotImplementedError
 
     @activity.defn
     async def create_nodes(self, request: GangRequest) -> list[Node]:
@@ -209,6 +236,13 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
         self.calls.append("count_running")
         running = {(unit, rank) for unit, ranks in self.started.items() for rank in ranks}
         return len(running - self.ended.keys()) if self.nodes else 0
+
+    @activity.defn
+    async def list_units(self, request: UnitsRequest) -> Units:
+        self.calls.append("list_units")
+        runs = {int(unit): ranks for unit, ranks in self.started.items()}
+        running = {unit for unit, ranks in self.started.items() for rank in ranks if (unit, rank) not in self.ended}
+        return Units(runs=runs, running=[int(unit) for unit in running], highest=max(runs, default=0))
 
     @activity.defn
     async def record_job(self, call: RecordCall) -> None:

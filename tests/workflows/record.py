@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from temporalio.client import Client
 
 from skyflow import __version__
+from skyflow.models.life import KEEP_SECONDS
 from tests.e2e.conftest import User
 
 FOLDER = Path(__file__).parents[1] / "histories" / f"v{__version__}"
@@ -42,6 +44,14 @@ def use(user: User) -> None:
     (user.home / "data.txt").write_text("data\n")
     (user.home / "full.yaml").write_text(FULL)
     (user.home / "bad.yaml").write_text(BAD_SETUP)
+    user.run("launch", "-y", "-c", "lost", "-d", "echo begin; sleep 100")
+    time.sleep(2 * KEEP_SECONDS)
+    user.run("server", "stop")
+    for file in (user.home / ".skyflow/server").glob("temporal.db*"):
+        file.unlink()
+    user.run("adopt", "--yes")
+    user.run("exec", "lost", "echo found")
+    user.run("down", "-y", "lost")
     user.run("launch", "-y", "-c", "full", "--down", "full.yaml")
     user.run("launch", "-y", "-c", "dev", "echo one")
     user.run("exec", "dev", "exit 3")

@@ -72,6 +72,15 @@ async def test_a_down_launch_goes_through_all_stages_and_leaves_nothing(world: W
     assert "record_job 1 SUCCEEDED" in world.calls
 
 
+async def test_two_clusters_of_one_moment_have_lives_of_their_own(world: World, unique: str) -> None:
+    names = [f"{unique}-{number}" for number in range(3)]
+    world.ends["1"] = {0: 0}
+    task = {"run": "x"}
+    launches = [await start(world.client, name, {"task": task, "cluster": name, "down": True}) for name in names]
+    uids = [(await launch.result())["uid"].partition("-")[2] for launch in launches]
+    assert len(set(uids)) == 3, uids
+
+
 async def test_failover_walks_the_plan_and_deletes_partial_gangs(world: World, unique: str) -> None:
     world.offers = [offer("a", 1), offer("b", 2), offer("c", 3)]
     world.failures = {
@@ -337,6 +346,7 @@ class TestTermination:
             await handle.result()
         await until(lambda: closed(world.client, autostop_workflow_id(unique, uid)))
         assert world.nodes == {}
+        assert uid not in world.lives
 
     async def test_of_the_guardian_starts_another(self, world: World, unique: str) -> None:
         handle = await self.running(world, unique)

@@ -14,7 +14,7 @@ from skyflow.clouds.local.lab import LabConfig
 from skyflow.clouds.protocol import Capabilities, CloudAccess
 from skyflow.errors import NodeUnreachableError, ProvisionError, UsageError
 from skyflow.models.feature import CloudFeature
-from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus
+from skyflow.models.node import GangRef, GangRequest, Node, NodeState, NodeStatus, TaggedNode
 from skyflow.settings import Settings, user_name
 
 LIST_SECONDS = 30.0
@@ -92,6 +92,11 @@ class LocalCloud:
         """See Cloud. A node whose server has died is started again first: its disk and its jobs are still there."""
         return [NodeStatus(node=_node(node["record"]), state=node["state"]) for node in await self._list(gang)]
 
+    async def find_nodes(self, deployment: str) -> list[TaggedNode]:
+        """See Cloud."""
+        answer = await self._ask({"op": "list", "match": {"deployment": deployment}}, LIST_SECONDS)
+        return [_tagged(NodeRecord.from_json(node["record"]), node["state"]) for node in answer["nodes"]]
+
     async def delete_nodes(self, gang: GangRef) -> int:
         """See Cloud. Returns when all processes of the nodes are gone, and their folders."""
         answer = await self._ask({"op": "delete", "match": self._tags(gang)}, DELETE_SECONDS)
@@ -155,6 +160,19 @@ class LocalCloud:
             use_spot=offer.use_spot,
             client_key=request.client_key,
         )
+
+
+def _tagged(record: NodeRecord, state: NodeState) -> TaggedNode:
+    return TaggedNode(
+        deployment=record.deployment,
+        cluster=record.cluster,
+        uid=record.uid,
+        id=record.id,
+        rank=record.rank,
+        state=state,
+        place=f"local/{record.region}/{record.zone}",
+        removal=f"skyflow local preempt {record.id}",
+    )
 
 
 def _node(data: dict[str, Any]) -> Node:

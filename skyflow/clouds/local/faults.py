@@ -26,14 +26,14 @@ class Faults:
         self._folder = Folder(settings.local_dir)
 
     def nodes(self, cluster: str | None = None, ranks: Sequence[int] = ()) -> list[NodeRecord]:
-        """The nodes of a cluster (of all clusters if none is given), by rank.
+        """The nodes of a cluster, or the one of this id (of all clusters if none is given), by rank.
 
         Raises:
             ClusterDoesNotExist: the cluster has no nodes here.
             UsageError: it has no node of such a rank.
         """
         every = sorted(self._folder.records(), key=lambda record: (record.cluster, record.rank))
-        found = [record for record in every if cluster in (None, record.cluster)]
+        found = [record for record in every if cluster in (None, record.cluster, record.id)]
         if cluster is not None and not found:
             raise ClusterDoesNotExist(f"Cluster {cluster!r} has no local nodes. See: skyflow local nodes")
         if absent := set(ranks) - {record.rank for record in found}:
