@@ -547,8 +547,10 @@ class ClusterState(ClusterFacts):
         waiting = {op.job_id for op in self.operations}
         actions: list[Action] = [ended]
         actions += [AbandonJob(job.id, self.uid) for job in self.active_jobs() if job.id not in waiting and job.ranks]
-        if left:  # they cost until the guardian has deleted them: it ends what is open in the ledger
+        if left:  # they cost until the guardian has deleted them: it ends what is open in the ledger, and what is kept
             self.up = {}
+        else:
+            self.ended[self.uid] = now
         if self.nodes:
             self.nodes = []
             self._count_up(now)
@@ -562,7 +564,6 @@ class ClusterState(ClusterFacts):
         self.changes += 1
         self.guarded = False
         self.deployment, self.next_deployment = self.next_deployment or self.deployment, ""
-        self.ended[self.uid] = now
         self.uid = next_uid
         return actions
 
