@@ -61,4 +61,7 @@ def autostop_workflow_id(cluster: str, uid: str) -> str:
     return f"autostop/{cluster}/{uid}"
 
 
+CLIENT_VERSION = "skyflow"
+"""What skyflow's own SSH connections call themselves, for servers that can tell them from a user's."""
+
 DEPLOYMENT_WORKFLOW_ID = "skyflow-deployment"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skyflow.errors import HostKeyMismatchError, NodeUnreachableError, SkyflowError
+from skyflow.models.name import CLIENT_VERSION
 from skyflow.models.node import Node
 
 MAX_CHANNELS = 8
@@ -236,6 +237,7 @@ async def _open(node: Node, client_key: str) -> Any:
             client_keys=[key],
             known_hosts=([host_key], [], []),
             server_host_key_algs=[name.decode() for name in host_key.sig_algorithms],
+            client_version=CLIENT_VERSION,
             encryption_algs="^aes128-gcm@openssh.com",  # 1.8 times as fast as the default
             config=None,
             agent_path=None,
