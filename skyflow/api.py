@@ -15,6 +15,7 @@ from skyflow.errors import UsageError
 from skyflow.handle import Launch
 from skyflow.later import not_yet
 from skyflow.models import exit_code
+from skyflow.models.autostop import check_wait_for
 from skyflow.models.dag import Dag, OptimizeTarget, check_one_task, convert_to_dag
 from skyflow.models.document import describe
 from skyflow.models.log_line import LineMerger
@@ -55,7 +56,7 @@ def launch(
     detach_run: bool = False,
     no_setup: bool = False,
     handle: object = None,
-    wait_for: object = None,
+    wait_for: str | None = None,
     clone_disk_from: str | None = None,
     fast: bool = False,
     resize: bool = False,
@@ -69,13 +70,13 @@ def launch(
     Raises:
         SkyflowError: one of `skyflow.errors`; CommandError if setup failed.
     """
-    _refuse(backend=backend, handle=handle, detach_setup=detach_setup, wait_for=wait_for)
+    _refuse(backend=backend, handle=handle, detach_setup=detach_setup)
     _refuse(clone_disk_from=clone_disk_from, fast=fast, resize=resize)
     _check_type(OptimizeTarget, "OptimizeTarget.COST or TIME", optimize_target=optimize_target)
     _check_type(int, "a whole number", idle_minutes_to_autostop=idle_minutes_to_autostop)
     one = _one_task(task)
     idle = idle_minutes_to_autostop
-    check_request(one, cluster_name, dryrun=dryrun, down=down, idle_minutes_to_autostop=idle)
+    check_request(one, cluster_name, dryrun=dryrun, down=down, idle_minutes_to_autostop=idle, wait_for=wait_for)
 
     async def body(client: Client) -> tuple[int | None, ClusterHandle | None]:
         started = await client.launch(
@@ -87,6 +88,7 @@ def launch(
             no_setup=no_setup,
             retry_until_up=retry_until_up,
             idle_minutes_to_autostop=idle,
+            wait_for=wait_for,
             optimize_target=optimize_target,
         )
         return await _finish(started, one, stream_logs, dryrun)
@@ -246,15 +248,16 @@ def start(
     Raises:
         ClusterDoesNotExist: there is no such cluster.
         ResourcesUnavailableError: its place cannot give the nodes now.
-        UsageError: `down` without idle minutes.
+        UsageError: `down` or `wait_for` without idle minutes.
     """
-    _refuse(force=force, wait_for=wait_for)
+    _refuse(force=force)
     _run(
         lambda client: client.start(
             cluster_name,
             idle_minutes_to_autostop=idle_minutes_to_autostop,
             down=down,
             retry_until_up=retry_until_up,
+            wait_for=wait_for,
         )
     )
 
@@ -265,9 +268,10 @@ def autostop(cluster_name: str, idle_minutes: int, down: bool = False, wait_for:
     Raises:
         ClusterDoesNotExist, ClusterNotUpError: there is no such cluster, or it is not up.
         NotSupportedError: its nodes cannot be stopped (without `down`).
+        UsageError: `wait_for` is none of `jobs_and_ssh` (the default), `jobs`, `none`.
     """
-    _refuse(wait_for=wait_for)
-    _run(lambda client: client.autostop(cluster_name, idle_minutes, down))
+    check_wait_for(wait_for)
+    _run(lambda client: client.autostop(cluster_name, idle_minutes, down, wait_for))
 
 
 def down(cluster_name: str, purge: bool = False, graceful: bool = False, graceful_timeout: int | None = None) -> None:

@@ -24,6 +24,7 @@ from skyflow.errors import (
 )
 from skyflow.handle import Launch, LogChunk
 from skyflow.handle import follow as follow_job
+from skyflow.models.autostop import check_wait_for
 from skyflow.models.log_line import LastLines, LineMerger
 from skyflow.models.name import (
     check_cluster_name,
@@ -115,6 +116,7 @@ class Client(WorkflowClient):
         no_setup: bool = False,
         retry_until_up: bool = False,
         idle_minutes_to_autostop: int | None = None,
+        wait_for: str | None = None,
         optimize_target: OptimizeTarget | None = None,
         on_snapshot: OnSnapshot | None = None,
     ) -> Launch:
@@ -129,6 +131,7 @@ class Client(WorkflowClient):
             no_setup: skip setup.
             retry_until_up: when no place can give the nodes, wait and try all of them again.
             idle_minutes_to_autostop: stop the cluster after so many idle minutes, or take it down (with `down`).
+            wait_for: what keeps the cluster from being idle: see `autostop`.
             optimize_target: cost or time; what the settings say if not given.
             on_snapshot: is told how far the client has read its files.
 
@@ -137,7 +140,7 @@ class Client(WorkflowClient):
             StoreError: the snapshots cannot be written.
         """
         idle = idle_minutes_to_autostop
-        check_request(task, cluster_name, dryrun=dryrun, down=down, idle_minutes_to_autostop=idle)
+        check_request(task, cluster_name, dryrun=dryrun, down=down, idle_minutes_to_autostop=idle, wait_for=wait_for)
         request: dict[str, Any] = {
             "dryrun": dryrun,
             "down": down,
@@ -145,6 +148,7 @@ class Client(WorkflowClient):
             "no_setup": no_setup,
             "retry_until_up": retry_until_up,
             "idle_minutes_to_autostop": idle,
+            "wait_for": check_wait_for(wait_for),
         }
         fastest = self.settings.optimize_target == "time" if optimize_target is None else optimize_target.name == "TIME"
         if fastest and task.has_time_estimator and task.best_resources is None:
@@ -315,6 +319,7 @@ class Client(WorkflowClient):
         idle_minutes_to_autostop: int | None = None,
         down: bool = False,
         retry_until_up: bool = False,
+        wait_for: str | None = None,
     ) -> int:
         """Starts a stopped cluster, where it was. Returns how many nodes were started: none if it runs.
 
@@ -323,18 +328,22 @@ class Client(WorkflowClient):
             idle_minutes_to_autostop: its idle rule from now on; if not given, the one from before counts again.
             down: with an idle rule: take it down instead of stopping it.
             retry_until_up: when the place cannot give the nodes now, wait and try again.
+            wait_for: with an idle rule: see `autostop`.
 
         Raises:
             ClusterDoesNotExist: there is no such cluster.
             ResourcesUnavailableError: its place cannot give the nodes now.
-            UsageError: `down` without idle minutes.
+            UsageError: `down` or `wait_for` without idle minutes.
         """
-        if down and idle_minutes_to_autostop is None:
-            raise UsageError("down needs idle minutes (--idle-minutes-to-autostop) when a cluster is started.")
+        wait_for = check_wait_for(wait_for)
+        if (down or wait_for) and idle_minutes_to_autostop is None:
+            what = "down" if down else "wait_for"
+            raise UsageError(f"{what} needs idle minutes (--idle-minutes-to-autostop) when a cluster is started.")
         request = {
             "idle_minutes_to_autostop": idle_minutes_to_autostop,
             "down": down,
             "retry_until_up": retry_until_up,
+            "wait_for": wait_for,
         }
         return int((await self._operate("start", cluster_name, request))["started"])
 
@@ -354,21 +363,31 @@ class Client(WorkflowClient):
             )
         return await self.workflow_result(handle.id)
 
-    async def autostop(self, cluster_name: str, idle_minutes: int, down: bool = False) -> None:
+    async def autostop(
+        self, cluster_name: str, idle_minutes: int, down: bool = False, wait_for: str | None = None
+    ) -> None:
         """Stops a cluster, or takes it down, after so many idle minutes; negative: never. The last setting counts.
+
+        Args:
+            cluster_name: of the cluster.
+            idle_minutes: how long it must have been idle.
+            down: take it down instead of stopping it.
+            wait_for: what keeps it from being idle: `jobs_and_ssh` (the default), `jobs`, or `none`: nothing does.
 
         Raises:
             ClusterDoesNotExist: there is no such cluster.
             ClusterNotUpError: it is not up.
             NotSupportedError: its nodes cannot be stopped (without `down`).
+            UsageError: there is nothing of that name to wait for.
         """
+        setting = {"minutes": idle_minutes, "down": down, "wait_for": check_wait_for(wait_for)}
         from temporalio.client import WorkflowUpdateFailedError
 
         await self._check_exists(cluster_name)
         handle = self._client.get_workflow_handle(cluster_workflow_id(cluster_name))
         try:
             with self.errors():
-                await handle.execute_update("set_autostop", {"minutes": idle_minutes, "down": down})
+                await handle.execute_update("set_autostop", setting)
         except WorkflowUpdateFailedError as error:
             raise typed(error.cause) from error
 

@@ -50,6 +50,14 @@ IdleMinutes = Annotated[
         "--idle-minutes-to-autostop", "-i", help="Stop it after so many idle minutes (with --down: delete it)."
     ),
 ]
+WaitFor = Annotated[
+    Literal["jobs_and_ssh", "jobs", "none"] | None,
+    typer.Option(
+        "--wait-for",
+        help="What keeps it from being idle; jobs_and_ssh if not given, none: nothing.",
+        case_sensitive=False,
+    ),
+]
 RetryUntilUp = Annotated[bool, typer.Option("--retry-until-up", "-r", help="Wait until some place can give the nodes.")]
 DetachRun = Annotated[bool, typer.Option("--detach-run", "-d", help="Return when the job is queued.")]
 StartOnly = Annotated[bool, typer.Option("--async/--no-async", help="Return as soon as it is started.")]
@@ -78,7 +86,7 @@ def launch(
     idle_minutes: IdleMinutes = None,
     output: Output = "table",
     yes: Yes = False,
-    wait_for: Annotated[str | None, later("--wait-for")] = None,
+    wait_for: WaitFor = None,
     clone_disk_from: Annotated[str | None, later("--clone-disk-from", "--clone")] = None,
     fast: Annotated[bool, later("--fast")] = False,
     resize: Annotated[bool, later("--resize")] = False,
@@ -99,6 +107,7 @@ def launch(
         retry_until_up=retry_until_up,
         down=down,
         idle_minutes_to_autostop=idle_minutes,
+        wait_for=wait_for,
     )
 
 
@@ -288,13 +297,13 @@ def start(
     idle_minutes: IdleMinutes = None,
     down: Annotated[bool, typer.Option("--down", help="With idle minutes: then take it down instead.")] = False,
     retry_until_up: RetryUntilUp = False,
-    wait_for: Annotated[str | None, later("--wait-for")] = None,
+    wait_for: WaitFor = None,
     force: Annotated[bool, later("--force", "-f")] = False,
 ) -> None:
     """Start stopped clusters, where they were."""
     from skyflow.cli.cluster import start
 
-    start(clusters, every, yes, idle_minutes, down, retry_until_up)
+    start(clusters, every, yes, idle_minutes, down, retry_until_up, wait_for)
 
 
 @app.command()
@@ -307,12 +316,12 @@ def autostop(
     down: Annotated[bool, typer.Option("--down", help="Take it down instead of stopping it.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="No idle rule any more.")] = False,
     yes: Yes = False,
-    wait_for: Annotated[str | None, later("--wait-for")] = None,
+    wait_for: WaitFor = None,
 ) -> None:
     """Stop clusters, or take them down, when they have been idle for long enough."""
     from skyflow.cli.cluster import autostop
 
-    autostop(clusters, every, yes, idle_minutes, cancel, down)
+    autostop(clusters, every, yes, idle_minutes, cancel, down, wait_for)
 
 
 @app.command()

@@ -165,28 +165,46 @@ def stop(names: list[str] | None, every: bool, yes: bool) -> None:
 
 
 def start(
-    names: list[str] | None, every: bool, yes: bool, idle_minutes: int | None, down: bool, retry_until_up: bool
+    names: list[str] | None,
+    every: bool,
+    yes: bool,
+    idle_minutes: int | None,
+    down: bool,
+    retry_until_up: bool,
+    wait_for: str | None,
 ) -> None:
     """Starts stopped clusters."""
 
     async def one(client: Client, name: str) -> str:
         started = await client.start(
-            name, idle_minutes_to_autostop=idle_minutes, down=down, retry_until_up=retry_until_up
+            name,
+            idle_minutes_to_autostop=idle_minutes,
+            down=down,
+            retry_until_up=retry_until_up,
+            wait_for=wait_for,
         )
         return f"Cluster {name} is up ({started} node(s) started)." if started else f"Cluster {name} is up already."
 
     _each(names, every, yes, "Start {}?", one)
 
 
-def autostop(names: list[str] | None, every: bool, yes: bool, idle_minutes: int | None, off: bool, down: bool) -> None:
+def autostop(
+    names: list[str] | None,
+    every: bool,
+    yes: bool,
+    idle_minutes: int | None,
+    off: bool,
+    down: bool,
+    wait_for: str | None,
+) -> None:
     """Sets the idle rule of clusters."""
-    if off and (down or idle_minutes is not None):
-        raise UsageError("--cancel goes with neither --idle-minutes nor --down.")
+    if off and (down or wait_for or idle_minutes is not None):
+        raise UsageError("--cancel goes with none of --idle-minutes, --down and --wait-for.")
     minutes = -1 if off else DEFAULT_IDLE_MINUTES if idle_minutes is None else idle_minutes
     what = "taken down" if down else "stopped"
 
     async def one(client: Client, name: str) -> str:
-        await client.autostop(name, minutes, down)
+        await client.autostop(name, minutes, down, wait_for)
         if minutes < 0:
             return f"Cluster {name} has no idle rule any more."
         return f"Cluster {name} is {what} after {minutes} idle minutes. Cancel it: skyflow autostop {name} --cancel"

@@ -50,7 +50,14 @@ def execute(words: list[str], options: TaskOptions, cluster: str, start_only: bo
 
 def _check(task: Task, cluster: str | None, flags: dict[str, Any]) -> None:
     idle = flags["idle_minutes_to_autostop"]
-    check_request(task, cluster, dryrun=flags["dryrun"], down=flags["down"], idle_minutes_to_autostop=idle)
+    check_request(
+        task,
+        cluster,
+        dryrun=flags["dryrun"],
+        down=flags["down"],
+        idle_minutes_to_autostop=idle,
+        wait_for=flags["wait_for"],
+    )
 
 
 async def _launch(client: Client, task: Task, cluster: str | None, start_only: bool, flags: dict[str, Any]) -> int:

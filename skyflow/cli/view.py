@@ -128,6 +128,8 @@ def _autostop(view: dict[str, Any]) -> str:
     if view["autostop"] < 0:
         return "-"
     what, why = "down" if view["to_down"] else "stop", " (safety)" if view["safety"] else ""
+    if (waits := view.get("wait_for")) not in (None, "jobs_and_ssh") and not view["safety"]:
+        why = f" ({waits})"
     if view["idle_since"] is None or view["status"] == "STOPPED":
         return f"{what} after {view['autostop']} min{why}"
     return f"{what} in {span(view['idle_since'] + 60 * view['autostop'] - time.time())}{why}"

@@ -80,6 +80,14 @@ class UnitRequest(Wire):
     """For a cancel: the exit code of what had not ended by itself."""
 
 
+class LeaseRequest(Wire):
+    """The lease of the nodes of a gang."""
+
+    gang: Gang
+    seconds: int | None = None
+    """Without a unit, a user and a call for so long, they switch themselves off; None: they stay on."""
+
+
 class WatchRequest(Wire):
     gang: Gang
     cursors: dict[str, int] = Field(default_factory=dict)
@@ -274,6 +282,19 @@ class NodeCalls:
     @activity.defn
     async def count_running(self, gang: GangRef) -> int:
         """How many units still run on the nodes found by tag. Reads only."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def lease_nodes(self, request: LeaseRequest) -> None:
+        """The last lease that a node was told counts; told twice, it begins anew."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def last_session(self, gang: Gang) -> float | None:
+        """How many seconds ago a user was last seen on any of the nodes that answer: 0 is now, None is never.
+
+        Reads only.
+        """
         raise NotImplementedError
 
     @activity.defn

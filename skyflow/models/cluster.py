@@ -16,6 +16,7 @@ from skyflow.errors import (
     NotSupportedError,
     UsageError,
 )
+from skyflow.models.autostop import WAIT_FOR, check_wait_for
 from skyflow.models.cluster_facts import ClusterFacts
 from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord
 from skyflow.models.node import NodeStatus
@@ -23,6 +24,7 @@ from skyflow.models.operation import (
     AbandonJob,
     Action,
     ArmIdle,
+    AskSessions,
     AutostopSetting,
     Busy,
     CancelJob,
@@ -205,7 +207,7 @@ class ClusterState(ClusterFacts):
         elif release.discard and not self.operations and not any(other is not job for other in self.active_jobs()):
             # As soon as its job is gone too, unless a launch comes first.
             if self.made_by == op.workflow_id:
-                self.rule = IdleRule(minutes=0, safety=True)
+                self.rule = IdleRule(minutes=0, safety=True, wait_for="jobs")
             else:
                 self.unwanted = True
             self.idle_since = None
@@ -244,7 +246,10 @@ class ClusterState(ClusterFacts):
         actions: list[Action] = [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
         if len(away) == len(self.nodes) and stopped and not self.stopped:
             self.halted = []
+            overdue = self.rule is not None and self.rule.down and self._is_due(now)
             actions += self._stopped(now)
+            if overdue:  # their lease was over while nobody was there to delete them
+                actions.append(StartDown(self._idle_request(), self.epoch))
         elif not self.stopped:
             self.halted = sorted({*self.halted, *stopped})
         self._count_up(now)
@@ -256,7 +261,9 @@ class ClusterState(ClusterFacts):
         Raises:
             ClusterNotUpError: nothing runs, and nobody is about to change that.
             NotSupportedError: its nodes cannot be stopped.
+            UsageError: it waits for something that there is not.
         """
+        wait_for = check_wait_for(setting.wait_for) or WAIT_FOR[0]
         if not self.runs() and not self.operations:
             raise ClusterNotUpError(f"Cluster {self.name!r} is {self.status.value}: it has no idle rule.")
         if setting.notify and setting.notify not in self.notify_end:
@@ -268,31 +275,45 @@ class ClusterState(ClusterFacts):
             self.rule = None
         else:
             self._check_can_stop(setting.down)
-            self.rule = IdleRule(minutes=minutes, down=setting.down)
-        self.idle_since = None
+            self.rule = IdleRule(minutes=minutes, down=setting.down, wait_for=wait_for)
+        self.idle_since, self.leased = None, ""
         return self._settle(now)
 
     def idle_due(self, due: IdleDue) -> list[Action]:
         """The idle clock has run out. Counts only if nothing has happened since it was started."""
-        if due.uid != self.uid or due.epoch != self.epoch or self.is_active() or not self.runs():
+        if due.uid != self.uid or due.epoch != self.epoch or self.is_kept() or not self.runs():
             return []
-        request_id = f"idle-{self.uid}-{self.epoch}"
-        stop = self.rule is not None and not self.rule.down
-        return [StartStop(request_id, self.epoch) if stop else StartDown(request_id, self.epoch)]
+        if self.rule is not None and self.rule.wait_for == "jobs_and_ssh":
+            return [AskSessions(self.epoch)]
+        return [self._close()]
+
+    def sessions_seen(self, epoch: int, ago: float | None, now: float) -> list[Action]:
+        """A user was last seen on the nodes so many seconds ago: 0 is now; None is never, or nobody could tell.
+
+        From the end of the last session on, the cluster is idle.
+        """
+        if epoch != self.epoch or self.is_kept() or self.rule is None or not self.runs():
+            return []
+        if ago is None or (ago > 0 and ago >= self.rule.minutes * 60):
+            return [self._close()]
+        self.idle_since = now - ago
+        if ago == 0:  # a rule of no minutes would be due at once, again and again
+            self.idle_since = max(now, now + self.check_seconds - self.rule.minutes * 60)
+        self.epoch += 1
+        return [ArmIdle(self.epoch, self.rule)]
 
     def overdue(self, now: float) -> list[Action]:
         """Its idle rule was due long ago, and nobody is at it: the clock is started once more."""
-        if self.is_active() or self.idle_since is None or self.rule is None or not self.runs():
+        if self.is_kept() or not self._is_due(now) or not self.runs():
             return []
-        due = self.idle_since + self.rule.minutes * 60
-        return [ArmIdle(self.epoch, self.rule)] if now > due else []
+        return [ArmIdle(self.epoch, self.rule)]
 
     # What follows from every event
 
     def _settle(self, now: float, delay: float = 0) -> list[Action]:
         """What can go on now does. An idle clock that starts now starts so many seconds late."""
         actions = self._grants() + self._starts()
-        if self.is_active():
+        if self.is_active() and not self._is_timed():
             if self.idle_since is not None:
                 self.idle_since = None
                 actions.append(Busy())
@@ -304,6 +325,18 @@ class ClusterState(ClusterFacts):
                 actions.append(self._stop_again())
         return actions
 
+    def _close(self) -> Action:
+        stop = self.rule is not None and not self.rule.down
+        return StartStop(self._idle_request(), self.epoch) if stop else StartDown(self._idle_request(), self.epoch)
+
+    def _idle_request(self) -> str:
+        return f"idle-{self.uid}-{self.epoch}"
+
+    def _is_due(self, now: float) -> bool:
+        if self.rule is None or self.idle_since is None:
+            return False
+        return now > self.idle_since + self.rule.minutes * 60
+
     def _stop_again(self) -> Action:
         return StartStop(f"again-{self.uid}-{self.epoch}", self.epoch)
 
@@ -311,7 +344,8 @@ class ClusterState(ClusterFacts):
         """These nodes are gone. Of a cluster that has none left, whatever else there may be of it is taken down."""
         self.lost = sorted({*self.lost, *gone})
         if self.nodes and len(self.lost) == len(self.nodes):
-            self.stopped, self.rule, self.idle_since = False, IdleRule(minutes=0, safety=True), None
+            self.stopped, self.idle_since = False, None
+            self.rule = IdleRule(minutes=0, safety=True, wait_for="jobs")
 
     def _grants(self) -> list[Action]:
         actions: list[Action] = []
@@ -398,7 +432,7 @@ class ClusterState(ClusterFacts):
             raise ClusterNotUpError(f"Cluster {self.name!r} is not up yet. To end its launch: skyflow down {self.name}")
         if request.kind == "stop":
             self._check_can_stop(down=False)
-        if request.epoch is not None and (request.epoch != self.epoch or self.is_active()):
+        if request.epoch is not None and (request.epoch != self.epoch or self.is_kept()):
             raise ClusterNotUpError(f"Cluster {self.name!r} is in use again, so it stays as it is.")
 
     def _cancel(self, job: JobRecord, now: float) -> list[Action]:
@@ -457,6 +491,7 @@ class ClusterState(ClusterFacts):
             if rank not in self.up and self.offer is not None:
                 self.up[rank] = UpInterval.begin(self.name, self.uid, node, self.offer, now)
                 self.unbooked.append(self.up[rank])
+                self.leased = ""
 
     def _end_life(self, next_uid: str, now: float) -> list[Action]:
         ended = LifeEnded(self.uid, tuple(self.notify_end))

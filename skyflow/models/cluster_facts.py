@@ -64,6 +64,8 @@ class ClusterFacts(Wire):
     """Since when the cloud could not be asked. Says nothing about the nodes."""
     guarded: bool = False
     """Whether this life's AutostopWorkflow was started."""
+    leased: str = ""
+    """What its nodes were last told about their lease; empty if any of them must be told."""
 
     # Facts
 
@@ -82,6 +84,26 @@ class ClusterFacts(Wire):
         if any(op.job_id not in stuck for op in self.operations):
             return True
         return not self.stopped and any(job.id not in stuck for job in self.active_jobs())
+
+    def is_kept(self) -> bool:
+        """Whether its idle rule has to wait. For one that waits for nothing: while somebody changes the cluster."""
+        if not self._is_timed():
+            return self.is_active()
+        stuck = self._stuck()
+        handed_over = {job.id for job in self.jobs.values() if job.spec}
+        return any(op.job_id not in stuck and op.job_id not in handed_over for op in self.operations)
+
+    def lease(self) -> str:
+        """What its nodes should know of their lease: seconds, or `none`."""
+        return "none" if self.rule is None else str(self.rule.lease)
+
+    def is_lease_due(self) -> bool:
+        """Whether they have to be told."""
+        return self.runs() and bool(self.up) and self.leased != self.lease()
+
+    def _is_timed(self) -> bool:
+        """Whether its rule counts from the moment it was set, whatever happens."""
+        return self.rule is not None and self.rule.wait_for == "none" and not self.unwanted
 
     def is_over(self) -> bool:
         """Nothing exists and nobody wants anything."""
@@ -133,6 +155,7 @@ class ClusterFacts(Wire):
             "autostop": self.rule.minutes if self.rule else -1,
             "to_down": self.rule is not None and self.rule.down,
             "safety": bool(self.rule and self.rule.safety),
+            "wait_for": self.rule.wait_for if self.rule else None,
             "idle_since": self.idle_since,
             "lost": self.lost,
             "halted": self.halted,

@@ -10,10 +10,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from skyflow.models.autostop import WAIT_FOR
 from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import Node, Offer
 from skyflow.models.schedule import Demand
 from skyflow.models.wire import Wire
+
+LEASE_GRACE = 600
+"""Seconds that nodes give an idle rule which is due, before they switch themselves off."""
 
 OperationKind = Literal["launch", "exec", "stop", "start", "down"]
 
@@ -25,6 +29,13 @@ class IdleRule(Wire):
     down: bool = True
     safety: bool = False
     """Set by skyflow, until the user's own rule is known."""
+    wait_for: str = WAIT_FOR[0]
+    """What keeps the cluster from being idle: `jobs_and_ssh`, `jobs`, or `none` (it goes so long after it was set)."""
+
+    @property
+    def lease(self) -> int:
+        """Seconds after which its nodes need not believe any more that somebody carries it out."""
+        return self.minutes * 60 + LEASE_GRACE
 
 
 class Operation(Wire):
@@ -137,6 +148,8 @@ class AutostopSetting(Wire):
     """Set by a launch that asked for nothing: the safety rule ends, a rule of the user stays."""
     notify: str = ""
     """Workflow that gets the signal `cluster_ended`."""
+    wait_for: str | None = None
+    """As in IdleRule; its default, if absent."""
 
 
 class IdleDue(Wire):
@@ -211,6 +224,13 @@ class ArmIdle:
 
 
 @dataclass(frozen=True)
+class AskSessions:
+    """The rule is due; but is somebody logged in on the nodes?"""
+
+    epoch: int
+
+
+@dataclass(frozen=True)
 class Busy:
     """The cluster is not idle any more."""
 
@@ -255,6 +275,7 @@ Action = (
     | RanksLost
     | NotifyLaunch
     | ArmIdle
+    | AskSessions
     | Busy
     | Guard
     | StartDown

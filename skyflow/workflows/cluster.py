@@ -35,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
         AbandonJob,
         Action,
         ArmIdle,
+        AskSessions,
         AutostopSetting,
         Busy,
         CancelJob,
@@ -65,6 +66,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.workflows.call import call, is_being_cancelled, signal, start_child, wait_for
     from skyflow.workflows.down import DownWorkflow
     from skyflow.workflows.job import JobWorkflow
+    from skyflow.workflows.lease import keep_leases, last_session
     from skyflow.workflows.operation import OperationRequest
     from skyflow.workflows.stop import StopWorkflow
 
@@ -102,12 +104,16 @@ class ClusterWorkflow:
             state.uid = f"{started:%Y%m%dT%H%M%S}-{workflow.info().run_id[:8]}"
             state.rule = IdleRule(minutes=state.safety_minutes, safety=True)
         self.actions: list[Action] = []
+        self.asking: int | None = None
+        """The epoch for which the nodes shall be asked who is logged in."""
         self.updates = 0
         self.shown: dict[str, Any] = {}
 
     @workflow.run
     async def run(self, state: ClusterState) -> None:
-        beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._book())]
+        beside = [
+            asyncio.create_task(one) for one in (self._watch(), self._book(), self._ask(), keep_leases(self.state))
+        ]
         check: asyncio.Task[None] | None = None
         while True:
             await self._show()
@@ -174,6 +180,8 @@ class ClusterWorkflow:
             case ArmIdle(epoch, rule):
                 clock = Clock(epoch=epoch, rule=rule, since=self.state.idle_since or self._now())
                 await self._tell_guard("idle", clock)
+            case AskSessions(epoch):
+                self.asking = epoch
             case Busy():
                 await self._tell_guard("busy")
             case Guard(places):
@@ -314,6 +322,14 @@ class ClusterWorkflow:
                 await workflow.sleep(timedelta(seconds=self.state.check_seconds), summary="until it is tried again")
                 continue
             self.state.unbooked = self.state.unbooked[len(batch) :]
+
+    async def _ask(self) -> None:
+        """Before an idle cluster goes: a user who is logged in keeps it."""
+        while True:
+            await workflow.wait_condition(lambda: self.asking is not None)
+            epoch, self.asking = self.asking or 0, None
+            ago = await last_session(self.state.gang())
+            self._do(self.state.sessions_seen(epoch, ago, self._now()))
 
     # Nobody waits for ever
 

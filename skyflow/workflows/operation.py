@@ -11,6 +11,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import ClusterDoesNotExist, SkyflowError, UsageError
+    from skyflow.models.autostop import check_wait_for
     from skyflow.models.calls import ClusterCalls, ReserveCall
     from skyflow.models.name import cluster_workflow_id
     from skyflow.models.node import GangRef
@@ -38,12 +39,16 @@ class OperationRequest(Wire):
     """Of a start: the idle rule from then on; the one from before the stop, if absent."""
     down: bool = False
     """Of a start with an idle rule: whether the cluster is then taken down instead of stopped."""
+    wait_for: str | None = None
+    """Of a start with an idle rule: what keeps the cluster from being idle."""
 
     @classmethod
     def parse(cls, value: Any) -> OperationRequest:
         """Reads a start input. A bad one raises UsageError: the workflow fails instead of retrying for ever."""
         try:
-            return cls.model_validate(value)
+            request = cls.model_validate(value)
+            check_wait_for(request.wait_for)
+            return request
         except ValidationError as error:
             raise UsageError(f"Invalid request: {error.errors()[0]['msg']}") from None
 

@@ -18,12 +18,13 @@ from temporalio.worker import Worker
 from skyflow.activities.cluster import ClusterActivities, update
 from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import HeartbeatInterceptor
-from skyflow.errors import NodeUnreachableError
+from skyflow.errors import HostKeyMismatchError, NodeUnreachableError
 from skyflow.models.calls import (
     ClosingCall,
     CloudCalls,
     GangStart,
     JobSubmission,
+    LeaseRequest,
     LedgerCalls,
     NodeCalls,
     PlanCalls,
@@ -38,7 +39,7 @@ from skyflow.models.calls import (
     WatchReport,
     WatchRequest,
 )
-from skyflow.models.job import RankEnd
+from skyflow.models.job import Gang, RankEnd
 from skyflow.models.name import task_queue
 from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, Offer
 from skyflow.models.operation import Expect, Place
@@ -78,6 +79,14 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
     before_stop: Callable[[], Awaitable[Any]] = lambda: asyncio.sleep(0)
     no_start: list[Exception] = field(default_factory=list)
     """What the next starts answer."""
+    leases: list[int | None] = field(default_factory=list)
+    """What the nodes were told."""
+    no_lease: list[Exception] = field(default_factory=list)
+    """What they answer to the next ones."""
+    session: float | None = None
+    """How many seconds ago a user was last seen."""
+    silent: bool = False
+    """Whether the nodes do not say so."""
 
     @activity.defn
     async def rank_offers(self, request: PlanRequest) -> Plan:
@@ -205,6 +214,20 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
         self.calls.append("count_running")
         running = {(unit, rank) for unit, ranks in self.started.items() for rank in ranks}
         return len(running - self.ended.keys()) if self.nodes else 0
+
+    @activity.defn
+    async def lease_nodes(self, request: LeaseRequest) -> None:
+        self.calls.append(f"lease_nodes {len(request.gang.nodes)}")
+        if self.no_lease:
+            raise self.no_lease.pop()
+        self.leases.append(request.seconds)
+
+    @activity.defn
+    async def last_session(self, gang: Gang) -> float | None:
+        self.calls.append("last_session")
+        if self.silent:
+            raise HostKeyMismatchError("It is another machine.")
+        return self.session
 
     @activity.defn
     async def record_job(self, call: RecordCall) -> None:
