@@ -15,9 +15,9 @@ from skyflow.errors import UsageError
 from skyflow.handle import Launch
 from skyflow.later import not_yet
 from skyflow.models import exit_code
-from skyflow.models.autostop import check_wait_for
 from skyflow.models.dag import Dag, OptimizeTarget, check_one_task, convert_to_dag
 from skyflow.models.document import describe
+from skyflow.models.idle import check_wait_for
 from skyflow.models.log_line import LineMerger
 from skyflow.models.resources import Resources
 from skyflow.models.status import ClusterStatus, JobStatus, StatusRefreshMode

@@ -24,7 +24,7 @@ from skyflow.errors import (
 )
 from skyflow.handle import Launch, LogChunk
 from skyflow.handle import follow as follow_job
-from skyflow.models.autostop import check_wait_for
+from skyflow.models.idle import check_wait_for
 from skyflow.models.log_line import LastLines, LineMerger
 from skyflow.models.name import (
     check_cluster_name,

@@ -201,12 +201,16 @@ def autostop(
     if off and (down or wait_for or idle_minutes is not None):
         raise UsageError("--cancel goes with none of --idle-minutes, --down and --wait-for.")
     minutes = -1 if off else DEFAULT_IDLE_MINUTES if idle_minutes is None else idle_minutes
-    what = "taken down" if down else "stopped"
+    what, said = "taken down" if down else "stopped", False
 
     async def one(client: Client, name: str) -> str:
+        nonlocal said
         await client.autostop(name, minutes, down, wait_for)
         if minutes < 0:
             return f"Cluster {name} has no idle rule any more."
+        if client.endpoint.embedded and not said:
+            view.keep_awake(minutes)
+        said = True
         return f"Cluster {name} is {what} after {minutes} idle minutes. Cancel it: skyflow autostop {name} --cancel"
 
     _each(names, every, yes, None, one)

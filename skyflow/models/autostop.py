@@ -6,23 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skyflow.errors import UsageError
-from skyflow.models.document import Document, Path, describe
+from skyflow.models.document import Document, Path
 from skyflow.models.duration import check_minutes
+from skyflow.models.idle import WAIT_FOR
 from skyflow.models.shape import boolean, choice, integer, record, text, written, wrong
 
 DEFAULT_IDLE_MINUTES = 5
-WAIT_FOR = ("jobs_and_ssh", "jobs", "none")
-"""What keeps a cluster alive: jobs and SSH sessions, jobs only, nothing. The first is the default."""
-
-
-def check_wait_for(value: object, name: str = "wait_for") -> str | None:
-    """One of WAIT_FOR, in whatever case, or None. Otherwise UsageError, which names the argument."""
-    if value is None:
-        return None
-    if isinstance(value, str) and value.lower() in WAIT_FOR:
-        return value.lower()
-    raise UsageError(f"{name} must be one of {', '.join(WAIT_FOR)}, found {describe(value)}.")
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from skyflow.errors import (
     NotSupportedError,
     UsageError,
 )
-from skyflow.models.autostop import WAIT_FOR, check_wait_for
 from skyflow.models.cluster_facts import ClusterFacts
+from skyflow.models.idle import WAIT_FOR, check_wait_for
 from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord
 from skyflow.models.node import NodeStatus
 from skyflow.models.operation import (

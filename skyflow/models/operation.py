@@ -10,14 +10,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from skyflow.models.autostop import WAIT_FOR
+from skyflow.models.idle import LEASE_GRACE, WAIT_FOR
 from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import Node, Offer
 from skyflow.models.schedule import Demand
 from skyflow.models.wire import Wire
-
-LEASE_GRACE = 600
-"""Seconds that nodes give an idle rule which is due, before they switch themselves off."""
 
 OperationKind = Literal["launch", "exec", "stop", "start", "down"]
 

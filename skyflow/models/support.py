@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from skyflow.errors import InvalidTaskError, NotSupportedError, UsageError
-from skyflow.models.autostop import check_wait_for
+from skyflow.models.idle import check_wait_for
 from skyflow.models.mount import is_uri
 from skyflow.models.name import check_cluster_name
 

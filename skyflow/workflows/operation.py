@@ -11,8 +11,8 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import ClusterDoesNotExist, SkyflowError, UsageError
-    from skyflow.models.autostop import check_wait_for
     from skyflow.models.calls import ClusterCalls, ReserveCall
+    from skyflow.models.idle import check_wait_for
     from skyflow.models.name import cluster_workflow_id
     from skyflow.models.node import GangRef
     from skyflow.models.operation import OperationKind, Release, Reservation, Reserve

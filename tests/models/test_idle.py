@@ -6,10 +6,10 @@ import pytest
 
 from skyflow.errors import ClusterNotUpError, InvalidTaskError, UsageError
 from skyflow.models.cluster import ClusterState
+from skyflow.models.idle import LEASE_GRACE
 from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import NodeStatus
 from skyflow.models.operation import (
-    LEASE_GRACE,
     Action,
     ArmIdle,
     AskSessions,
@@ -182,7 +182,7 @@ def test_what_an_idle_rule_waits_for_needs_an_idle_rule() -> None:
         check_request(task, "c", wait_for="none", down=True)
     with pytest.raises(UsageError, match="must be one of"):
         check_request(ruled, "c", wait_for="nonsense")
-    with pytest.raises(InvalidTaskError, match="autostop.wait_for must be one of jobs_and_ssh, jobs, none"):
+    with pytest.raises(InvalidTaskError, match=r"autostop\.wait_for must be one of jobs_and_ssh, jobs, none"):
         Task.from_yaml_config({"resources": {"autostop": {"idle_minutes": 1, "wait_for": "nonsense"}}})
 
 
