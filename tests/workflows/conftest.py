@@ -79,8 +79,8 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
     before_stop: Callable[[], Awaitable[Any]] = lambda: asyncio.sleep(0)
     no_start: list[Exception] = field(default_factory=list)
     """What the next starts answer."""
-    leases: list[int | None] = field(default_factory=list)
-    """What the nodes were told."""
+    leases: dict[str, list[int | None]] = field(default_factory=dict)
+    """Cluster → what its nodes were told."""
     no_lease: list[Exception] = field(default_factory=list)
     """What they answer to the next ones."""
     session: float | None = None
@@ -217,14 +217,14 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
 
     @activity.defn
     async def lease_nodes(self, request: LeaseRequest) -> None:
-        self.calls.append(f"lease_nodes {len(request.gang.nodes)}")
+        self.calls.append(f"lease_nodes {request.gang.cluster}")
         if self.no_lease:
             raise self.no_lease.pop()
-        self.leases.append(request.seconds)
+        self.leases.setdefault(request.gang.cluster, []).append(request.seconds)
 
     @activity.defn
     async def last_session(self, gang: Gang) -> float | None:
-        self.calls.append("last_session")
+        self.calls.append(f"last_session {gang.cluster}")
         if self.silent:
             raise HostKeyMismatchError("It is another machine.")
         return self.session
