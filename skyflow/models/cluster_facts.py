@@ -65,7 +65,7 @@ class ClusterFacts(Wire):
     guarded: bool = False
     """Whether this life's AutostopWorkflow was started."""
     leased: str = ""
-    """What its nodes were last told about their lease; empty if any of them must be told."""
+    """What its nodes were last told about their lease; something else if any of them must be told."""
 
     # Facts
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
@@ -22,6 +23,9 @@ soon."""
 TELL_SECONDS = 60.0
 """How long the nodes are tried to be told at a time."""
 
+TELLING = "telling"
+"""Instead of what they were told, while they are being told it."""
+
 ASK_SECONDS = 30.0
 """How long the nodes have to say who is logged in."""
 
@@ -35,7 +39,7 @@ async def keep_leases(state: ClusterState) -> None:
         await workflow.sleep(settling, summary="until the nodes are told their lease")
         if not state.is_lease_due():
             continue
-        up, lease, gang = dict(state.up), state.lease(), state.gang()
+        lease, gang, state.leased = state.lease(), state.gang(), TELLING
         seconds = None if lease == "none" else int(lease)
         summary = f"lease of {len(gang.nodes)} node(s): {lease}" + ("" if seconds is None else " s")
         request = LeaseRequest(gang=gang, seconds=seconds)
@@ -45,12 +49,17 @@ async def keep_leases(state: ClusterState) -> None:
             if is_being_cancelled():
                 return
             workflow.logger.warning("the nodes could not be told their lease: %s", error)
-            change = lambda lease=lease: not state.is_lease_due() or state.lease() != lease  # noqa: E731
+            change = partial(_has_changed, state, lease)
             await wait_for(change, next(waits), "until the nodes are told their lease again")
             continue
         waits = pauses(state.check_seconds)
-        if state.up == up:
+        if state.leased == TELLING:  # nothing happened meanwhile that they have to be told anew for
             state.leased = lease
+
+
+def _has_changed(state: ClusterState, lease: str) -> bool:
+    """Whether something happened since the nodes could not be told this lease."""
+    return not state.is_lease_due() or state.lease() != lease or state.leased != TELLING
 
 
 async def last_session(gang: Gang) -> float | None:
