@@ -191,3 +191,16 @@ async def test_words_that_are_no_lease(conn: Connection, lab: Lab) -> None:
         with pytest.raises(SkyflowError, match="bad lease"):
             await runner._call(conn, UID, "lease", word, "x")
     assert not lab.lease("lease").exists()
+
+
+async def test_the_systems_own_way_to_switch_it_off(conn: Connection, lab: Lab, kind: str) -> None:
+    if kind == "busybox":
+        pytest.skip("it may have a `poweroff` of its own")
+    for name in ("poweroff", "sudo", "systemctl", "shutdown", "halt"):  # all that may be tried, so that none is real
+        (lab.home / "stubs" / name).write_text(f'#!/bin/sh\necho {name} "$@" >>~/tried\n[ "$2" = systemctl ]\n')
+        (lab.home / "stubs" / name).chmod(0o700)
+    await runner.lease(conn, UID, 100, "")
+    await lab.look()
+    await lab.go_on(101)
+    tried = (lab.home / "tried").read_text().splitlines()
+    assert tried[:4] == ["poweroff", "sudo -n poweroff", "systemctl poweroff", "sudo -n systemctl poweroff"]
