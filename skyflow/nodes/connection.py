@@ -65,7 +65,7 @@ class Stream:
         raise StopAsyncIteration
 
 
-@dataclass
+@dataclass(eq=False)
 class _Link:
     """One SSH connection and how many channels of it are in use."""
 
@@ -149,6 +149,16 @@ class Connection:
                 process.close()
         finally:
             link.channels -= 1
+            self._close_spare()
+
+    def _close_spare(self) -> None:
+        """Closes what nobody uses, but for the first, which is for whoever comes next.
+
+        On the node, one that no call of the runner came through would count as a user's.
+        """
+        for link in [link for link in self._links[1:] if not link.channels]:
+            self._links.remove(link)
+            link.ssh.close()
 
     async def _complete(self, process: Any, input: bytes | AsyncIterable[bytes]) -> Completed:
         feeding = asyncio.create_task(_feed(process, input))
