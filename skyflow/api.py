@@ -18,6 +18,7 @@ from skyflow.models import exit_code
 from skyflow.models.argument import check_graceful, check_idle_rule
 from skyflow.models.dag import Dag, OptimizeTarget, check_one_task, convert_to_dag
 from skyflow.models.document import describe
+from skyflow.models.idle import check_wait_for
 from skyflow.models.log_line import LineMerger
 from skyflow.models.name import cluster_workflow_id
 from skyflow.models.resources import Resources
@@ -57,7 +58,7 @@ def launch(
     detach_run: bool = False,
     no_setup: bool = False,
     handle: object = None,
-    wait_for: object = None,
+    wait_for: str | None = None,
     clone_disk_from: str | None = None,
     fast: bool = False,
     resize: bool = False,
@@ -71,13 +72,13 @@ def launch(
     Raises:
         SkyflowError: one of `skyflow.errors`; CommandError if setup failed.
     """
-    _refuse(backend=backend, handle=handle, detach_setup=detach_setup, wait_for=wait_for)
+    _refuse(backend=backend, handle=handle, detach_setup=detach_setup)
     _refuse(clone_disk_from=clone_disk_from, resize=resize)
     _check_type(OptimizeTarget, "OptimizeTarget.COST or TIME", optimize_target=optimize_target)
     _check_type(int, "a whole number", idle_minutes_to_autostop=idle_minutes_to_autostop)
     one = _one_task(task)
     idle = idle_minutes_to_autostop
-    check_request(one, cluster_name, dryrun=dryrun, down=down, idle_minutes_to_autostop=idle)
+    check_request(one, cluster_name, dryrun=dryrun, down=down, idle_minutes_to_autostop=idle, wait_for=wait_for)
 
     async def body(client: Client) -> tuple[int | None, ClusterHandle | None]:
         started = await client.launch(
@@ -90,6 +91,7 @@ def launch(
             fast=fast,
             retry_until_up=retry_until_up,
             idle_minutes_to_autostop=idle,
+            wait_for=wait_for,
             optimize_target=optimize_target,
         )
         return await _finish(started, one, stream_logs, dryrun)
@@ -280,9 +282,8 @@ def start(
         ClusterDoesNotExist: there is no such cluster.
         ClusterNotUpError: it has lost nodes.
         ResourcesUnavailableError: its place cannot give the nodes now.
-        UsageError: `down` without idle minutes.
+        UsageError: `down` or `wait_for` without idle minutes.
     """
-    _refuse(wait_for=wait_for)
     check_idle_rule(idle_minutes_to_autostop, down)
 
     async def body(client: Client) -> ClusterHandle:
@@ -291,6 +292,7 @@ def start(
             idle_minutes_to_autostop=idle_minutes_to_autostop,
             down=down,
             retry_until_up=retry_until_up,
+            wait_for=wait_for,
             force=force,
             notice=_say,
         )
@@ -319,10 +321,11 @@ def autostop(
     Raises:
         ClusterDoesNotExist, ClusterNotUpError: there is no such cluster, or it is not up.
         NotSupportedError: its nodes cannot be stopped (without `down`).
+        UsageError: `wait_for` is none of `jobs_and_ssh` (the default), `jobs`, `none`.
     """
-    _refuse(wait_for=wait_for)
+    check_wait_for(wait_for)
     check_idle_rule(idle_minutes, down, down_after)
-    _run(lambda client: client.autostop(cluster_name, idle_minutes, down, down_after=down_after))
+    _run(lambda client: client.autostop(cluster_name, idle_minutes, down, wait_for, down_after=down_after))
 
 
 def down(cluster_name: str, purge: bool = False, graceful: bool = False, graceful_timeout: int | None = None) -> None:

@@ -26,6 +26,7 @@ from skyflow.errors import (
 from skyflow.handle import Launch, LogChunk
 from skyflow.handle import follow as follow_job
 from skyflow.models.argument import check_graceful, check_idle_rule
+from skyflow.models.idle import check_wait_for
 from skyflow.models.log_line import LastLines, LineMerger
 from skyflow.models.name import (
     check_cluster_name,
@@ -118,6 +119,7 @@ class Client(WorkflowClient):
         fast: bool = False,
         retry_until_up: bool = False,
         idle_minutes_to_autostop: int | None = None,
+        wait_for: str | None = None,
         optimize_target: OptimizeTarget | None = None,
         on_snapshot: OnSnapshot | None = None,
     ) -> Launch:
@@ -133,6 +135,7 @@ class Client(WorkflowClient):
             fast: skip setup if the cluster is up already.
             retry_until_up: when no place can give the nodes, wait and try all of them again.
             idle_minutes_to_autostop: stop the cluster after so many idle minutes, or take it down (with `down`).
+            wait_for: what keeps the cluster from being idle: see `autostop`.
             optimize_target: cost or time; what the settings say if not given.
             on_snapshot: is told how far the client has read its files.
 
@@ -141,7 +144,7 @@ class Client(WorkflowClient):
             StoreError: the snapshots cannot be written.
         """
         idle = idle_minutes_to_autostop
-        check_request(task, cluster_name, dryrun=dryrun, down=down, idle_minutes_to_autostop=idle)
+        check_request(task, cluster_name, dryrun=dryrun, down=down, idle_minutes_to_autostop=idle, wait_for=wait_for)
         request: dict[str, Any] = {
             "dryrun": dryrun,
             "down": down,
@@ -150,6 +153,7 @@ class Client(WorkflowClient):
             "fast": fast,
             "retry_until_up": retry_until_up,
             "idle_minutes_to_autostop": idle,
+            "wait_for": check_wait_for(wait_for),
         }
         fastest = self.settings.optimize_target == "time" if optimize_target is None else optimize_target.name == "TIME"
         if fastest and task.has_time_estimator and task.best_resources is None:
@@ -340,6 +344,7 @@ class Client(WorkflowClient):
         idle_minutes_to_autostop: int | None = None,
         down: bool = False,
         retry_until_up: bool = False,
+        wait_for: str | None = None,
         force: bool = False,
         notice: Callable[[str], None] | None = None,
     ) -> int:
@@ -350,6 +355,7 @@ class Client(WorkflowClient):
             idle_minutes_to_autostop: its idle rule from now on; if not given, the one from before counts again.
             down: with an idle rule: take it down instead of stopping it.
             retry_until_up: when the place cannot give the nodes now, wait and try again.
+            wait_for: with an idle rule: see `autostop`.
             force: also if it seems to be up: the cloud starts what does not run.
             notice: is told in one line which idle rule counts again.
 
@@ -357,14 +363,18 @@ class Client(WorkflowClient):
             ClusterDoesNotExist: there is no such cluster.
             ClusterNotUpError: it has lost nodes.
             ResourcesUnavailableError: its place cannot give the nodes now.
-            UsageError: `down` without idle minutes.
+            UsageError: `down` or `wait_for` without idle minutes.
         """
+        wait_for = check_wait_for(wait_for)
         check_idle_rule(idle_minutes_to_autostop, down)
+        if wait_for and idle_minutes_to_autostop is None:
+            raise UsageError("wait_for needs idle minutes (--idle-minutes-to-autostop) when a cluster is started.")
         request = {
             "idle_minutes_to_autostop": idle_minutes_to_autostop,
             "down": down,
             "retry_until_up": retry_until_up,
             "force": force,
+            "wait_for": wait_for,
         }
         started = int((await self._operate("start", cluster_name, request))["started"])
         if started and idle_minutes_to_autostop is None and notice is not None:
@@ -416,7 +426,13 @@ class Client(WorkflowClient):
         return await self.workflow_result(handle.id)
 
     async def autostop(
-        self, cluster_name: str, idle_minutes: int, down: bool = False, *, down_after: int | str | None = None
+        self,
+        cluster_name: str,
+        idle_minutes: int,
+        down: bool = False,
+        wait_for: str | None = None,
+        *,
+        down_after: int | str | None = None,
     ) -> None:
         """Stops a cluster, or takes it down, after so many idle minutes; negative: never. The last setting counts.
 
@@ -424,24 +440,24 @@ class Client(WorkflowClient):
             cluster_name: of the cluster.
             idle_minutes: how long it must have been idle.
             down: take it down instead of stopping it.
+            wait_for: what keeps it from being idle: `jobs_and_ssh` (the default), `jobs`, or `none`: nothing does.
             down_after: take it down when it has been stopped for so long: minutes, or such as "24h".
 
         Raises:
             ClusterDoesNotExist: there is no such cluster.
             ClusterNotUpError: it is not up.
             NotSupportedError: its nodes cannot be stopped (without `down`).
-            UsageError: it says two things.
+            UsageError: it says two things, or there is nothing of that name to wait for.
         """
+        later = check_idle_rule(idle_minutes, down, down_after)
+        setting = {"minutes": idle_minutes, "down": down, "down_after": later, "wait_for": check_wait_for(wait_for)}
         from temporalio.client import WorkflowUpdateFailedError
 
-        later = check_idle_rule(idle_minutes, down, down_after)
         await self._check_exists(cluster_name)
         handle = self._client.get_workflow_handle(cluster_workflow_id(cluster_name))
         try:
             with self.errors():
-                await handle.execute_update(
-                    "set_autostop", {"minutes": idle_minutes, "down": down, "down_after": later}
-                )
+                await handle.execute_update("set_autostop", setting)
         except WorkflowUpdateFailedError as error:
             raise typed(error.cause) from error
 

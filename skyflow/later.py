@@ -5,7 +5,6 @@ from __future__ import annotations
 from skyflow.errors import NotSupportedError
 
 OPTIONS = {
-    "wait_for": "an idle rule that minds more than jobs",
     "clone_disk_from": "a copy of another cluster's disk",
     "resize": "a cluster that changes its number of nodes (take it down, and launch it again)",
     "workspace": "workspaces",

@@ -172,7 +172,6 @@ TASK = sky.Task(run="x")
 @pytest.mark.parametrize(
     ("call", "option"),
     [
-        (lambda: sky.launch(TASK, wait_for="jobs"), "wait_for"),
         (lambda: sky.launch(TASK, clone_disk_from="a"), "clone_disk_from"),
         (lambda: sky.launch(TASK, resize=True), "resize"),
         (lambda: sky.launch(TASK, backend=object()), "backend"),

@@ -38,7 +38,6 @@ def test_every_command_has_a_help_text(words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "flag",
     [
-        "--wait-for",
         "--clone-disk-from",
         "--clone",
         "--resize",

@@ -137,12 +137,12 @@ def test_what_is_refused_at_launch_is_what_the_page_says() -> None:
     task = {field for config, _ in test_support.REFUSED for field in config if field != "resources"}
     assert set(fields_of(of_task)) == task
     resources = {field for config, _ in test_support.REFUSED for field in config.get("resources", ())} - {"any_of"}
-    assert set(fields_of(of_resources)) == resources | {"job_recovery", "hook", "wait_for", "jobs"}
+    assert set(fields_of(of_resources)) == resources | {"job_recovery", "hook"}
 
 
 @pytest.mark.parametrize(("heading", "of"), [("Task", "the task"), ("Resources", "resources")])
 def test_the_tables_of_fields_agree_with_that(heading: str, of: str) -> None:
     [cells] = table(section("## Refused at launch"))
-    refused = set(fields_of(cells[heading == "Resources"])) - {"docker_image", "hook", "wait_for", "jobs"}
+    refused = set(fields_of(cells[heading == "Resources"])) - {"docker_image", "hook"}
     told = {name for row in table(section(f"### {heading}")) if "refused" in row[2] for name in fields_of(row[0])}
     assert told - {"spot_recovery"} == refused

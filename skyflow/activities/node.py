@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from temporalio import activity
 
 from skyflow import clouds
 from skyflow.activities.context import Context
-from skyflow.errors import NodeUnreachableError
-from skyflow.models.calls import GangStart, NodeCalls, RecordCall, UnitRequest, UnitsRequest
+from skyflow.errors import NodeUnreachableError, SkyflowError
+from skyflow.models.calls import GangStart, LeaseRequest, NodeCalls, RecordCall, UnitRequest, UnitsRequest
 from skyflow.models.job import LOST, STOPPED_WITH_GANG, Gang, JobRecord, RankEnd, Units, job_of_unit, run_unit
 from skyflow.models.node import GangRef, Node
 from skyflow.nodes import runner
@@ -23,6 +24,9 @@ from skyflow.store.spec import get_spec
 
 GRACE_SECONDS = 10.0
 """Between SIGTERM and SIGKILL."""
+
+NODE_SECONDS = 20.0
+"""How long one node has to say who is logged in, so that those that answer are heard."""
 
 T = TypeVar("T")
 
@@ -117,6 +121,31 @@ class NodeActivities(NodeCalls):
                     if state.state == "running" and job_id not in units.running:
                         units.running.append(job_id)
         return units
+
+    @activity.defn
+    async def lease_nodes(self, request: LeaseRequest) -> None:
+        """See NodeCalls."""
+        gang = request.gang
+        power_off = clouds.get(gang.cloud, self.context.settings).capabilities.power_off
+
+        async def tell(connection: Connection) -> None:
+            await runner.lease(connection, gang.uid, request.seconds, power_off)
+
+        await self._on_all(gang, tell)
+
+    @activity.defn
+    async def last_session(self, gang: Gang) -> float | None:
+        """See NodeCalls."""
+        connect = await self.context.opener(gang)
+
+        async def ask(node: Node) -> int | None:
+            with suppress(SkyflowError, TimeoutError):
+                async with asyncio.timeout(NODE_SECONDS), connect(node) as connection:
+                    return await runner.sessions(connection, gang.uid)
+            return None
+
+        answers = await asyncio.gather(*(ask(node) for node in gang.nodes))
+        return min((answer for answer in answers if answer is not None), default=None)
 
     @activity.defn
     async def record_job(self, call: RecordCall) -> None:

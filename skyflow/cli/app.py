@@ -50,6 +50,14 @@ IdleMinutes = Annotated[
         "--idle-minutes-to-autostop", "-i", help="Stop it after so many idle minutes (with --down: delete it)."
     ),
 ]
+WaitFor = Annotated[
+    Literal["jobs_and_ssh", "jobs", "none"] | None,
+    typer.Option(
+        "--wait-for",
+        help="What keeps it from being idle; jobs_and_ssh if not given, none: nothing.",
+        case_sensitive=False,
+    ),
+]
 RetryUntilUp = Annotated[bool, typer.Option("--retry-until-up", "-r", help="Wait until some place can give the nodes.")]
 DetachRun = Annotated[bool, typer.Option("--detach-run", "-d", help="Return when the job is queued.")]
 StartOnly = Annotated[bool, typer.Option("--async/--no-async", help="Return as soon as it is started.")]
@@ -85,7 +93,7 @@ def launch(
     idle_minutes: IdleMinutes = None,
     output: Output = "table",
     yes: Yes = False,
-    wait_for: Annotated[str | None, later("--wait-for")] = None,
+    wait_for: WaitFor = None,
     clone_disk_from: Annotated[str | None, later("--clone-disk-from", "--clone")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Skip setup if the cluster is up already.")] = False,
     resize: Annotated[bool, later("--resize")] = False,
@@ -107,6 +115,7 @@ def launch(
         retry_until_up=retry_until_up,
         down=down,
         idle_minutes_to_autostop=idle_minutes,
+        wait_for=wait_for,
     )
 
 
@@ -302,7 +311,7 @@ def start(
     idle_minutes: IdleMinutes = None,
     down: Annotated[bool, typer.Option("--down", help="With idle minutes: then take it down instead.")] = False,
     retry_until_up: RetryUntilUp = False,
-    wait_for: Annotated[str | None, later("--wait-for")] = None,
+    wait_for: WaitFor = None,
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Also what seems to be up: start the nodes that do not run.")
     ] = False,
@@ -310,7 +319,7 @@ def start(
     """Start stopped clusters, where they were."""
     from skyflow.cli.cluster import start
 
-    start(clusters, every, yes, idle_minutes, down, retry_until_up, force)
+    start(clusters, every, yes, idle_minutes, down, retry_until_up, wait_for, force)
 
 
 @app.command()
@@ -328,12 +337,12 @@ def autostop(
     ] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="No idle rule any more.")] = False,
     yes: Yes = False,
-    wait_for: Annotated[str | None, later("--wait-for")] = None,
+    wait_for: WaitFor = None,
 ) -> None:
     """Stop clusters, or take them down, when they have been idle for long enough."""
     from skyflow.cli.cluster import autostop
 
-    autostop(clusters, every or all_users, yes, idle_minutes, cancel, down, down_after)
+    autostop(clusters, every or all_users, yes, idle_minutes, cancel, down, wait_for, down_after)
 
 
 @app.command()

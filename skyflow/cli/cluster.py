@@ -180,6 +180,7 @@ def start(
     idle_minutes: int | None,
     down: bool,
     retry_until_up: bool,
+    wait_for: str | None,
     force: bool = False,
 ) -> None:
     """Starts stopped clusters."""
@@ -192,6 +193,7 @@ def start(
             idle_minutes_to_autostop=idle_minutes,
             down=down,
             retry_until_up=retry_until_up,
+            wait_for=wait_for,
             force=force,
             notice=more.append,
         )
@@ -208,20 +210,25 @@ def autostop(
     idle_minutes: int | None,
     off: bool,
     down: bool,
+    wait_for: str | None,
     down_after: str | None = None,
 ) -> None:
     """Sets the idle rule of clusters."""
-    if off and (down or idle_minutes is not None or down_after is not None):
-        raise UsageError("--cancel goes with neither --idle-minutes nor --down nor --down-after.")
+    if off and (down or wait_for or idle_minutes is not None or down_after is not None):
+        raise UsageError("--cancel goes with none of --idle-minutes, --down, --down-after and --wait-for.")
     minutes = -1 if off else DEFAULT_IDLE_MINUTES if idle_minutes is None else idle_minutes
-    later = check_idle_rule(minutes, down, down_after)
+    later, said = check_idle_rule(minutes, down, down_after), False
     what = "taken down" if down else "stopped"
     then = "" if later is None else f", and taken down {view.span(later * 60)} later"
 
     async def one(client: Client, name: str) -> str:
-        await client.autostop(name, minutes, down, down_after=later)
+        nonlocal said
+        await client.autostop(name, minutes, down, wait_for, down_after=later)
         if minutes < 0:
             return f"Cluster {name} has no idle rule any more."
+        if client.endpoint.embedded and not said:
+            view.keep_awake(minutes)
+        said = True
         rule = f"{what} after {minutes} idle minutes{then}"
         return f"Cluster {name} is {rule}. Cancel it: skyflow autostop {name} --cancel"
 

@@ -50,16 +50,37 @@ def execute(words: list[str], options: TaskOptions, cluster: str, start_only: bo
 
 def _check(task: Task, cluster: str | None, flags: dict[str, Any]) -> None:
     idle = flags["idle_minutes_to_autostop"]
-    check_request(task, cluster, dryrun=flags["dryrun"], down=flags["down"], idle_minutes_to_autostop=idle)
+    check_request(
+        task,
+        cluster,
+        dryrun=flags["dryrun"],
+        down=flags["down"],
+        idle_minutes_to_autostop=idle,
+        wait_for=flags["wait_for"],
+    )
 
 
 async def _launch(client: Client, task: Task, cluster: str | None, start_only: bool, flags: dict[str, Any]) -> int:
+    idle = _idle_minutes(task, flags) if client.endpoint.embedded else None
+    is_new = cluster is None or await client.shown(cluster) is None
     with snapshot_bar() as bar:
         handle = await client.launch(task, cluster, on_snapshot=bar, **flags)
     view.say(f"Launching on cluster {handle.cluster_name!r}: {handle.workflow_id}")
+    if idle is not None and is_new:
+        view.keep_awake(idle)
     if start_only:
         return _started(handle)
     return await _show(client, handle, task)
+
+
+def _idle_minutes(task: Task, flags: dict[str, Any]) -> int | None:
+    """Of the rule that the user asked for, if any."""
+    minutes, own = flags["idle_minutes_to_autostop"], task.resources[0].autostop
+    if minutes is None and own is not None and own.enabled:
+        return own.idle_minutes
+    if minutes is None:
+        return 0 if flags["down"] else None
+    return minutes if minutes >= 0 else None
 
 
 def _started(handle: Launch) -> int:

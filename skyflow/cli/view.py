@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from skyflow.models.idle import LEASE_GRACE
+
 UNLIMITED = 10_000
 """Columns of a pipe: whoever reads it wants whole lines."""
 
@@ -19,6 +21,15 @@ UNLIMITED = 10_000
 def say(text: str = "") -> None:
     """One line to the user."""
     print(text, file=sys.stderr, flush=True)
+
+
+def keep_awake(idle_minutes: int) -> None:
+    """What to know about an idle rule that is carried out by the server of this machine."""
+    minutes = idle_minutes + LEASE_GRACE // 60
+    say(
+        "skyflow: Timers and recovery are this machine's: keep it awake. While it sleeps, nodes with nothing to do "
+        f"switch themselves off after {minutes} minutes."
+    )
 
 
 def as_json(value: Any) -> None:
@@ -129,6 +140,8 @@ def _autostop(view: dict[str, Any]) -> str:
     if view["autostop"] < 0:
         return "-"
     what, why = "down" if view["to_down"] else "stop", " (safety)" if view["safety"] else ""
+    if (waits := view.get("wait_for")) not in (None, "jobs_and_ssh") and not view["safety"]:
+        why = f" ({waits})"
     later = view.get("down_after")
     if view["status"] == "STOPPED" and later is not None:
         if view["idle_since"] is None:

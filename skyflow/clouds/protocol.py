@@ -22,6 +22,8 @@ class Capabilities:
     """Ports of nodes can be opened to the outside."""
     host_bound: bool
     """Nodes belong to the host that made them; only a worker there can call."""
+    power_off: str = ""
+    """The command by which a node switches itself off, so that it is stopped for its cloud; empty: the system's own."""
 
     def names(self) -> tuple[str, ...]:
         """What it can do, in words."""

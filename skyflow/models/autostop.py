@@ -8,11 +8,10 @@ from typing import Any
 
 from skyflow.models.document import Document, Path
 from skyflow.models.duration import check_minutes
+from skyflow.models.idle import WAIT_FOR
 from skyflow.models.shape import boolean, choice, integer, record, text, written, wrong
 
 DEFAULT_IDLE_MINUTES = 5
-WAIT_FOR = ("jobs_and_ssh", "jobs", "none")
-"""What keeps a cluster alive: jobs and SSH sessions, jobs only, nothing. The first is the default."""
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,14 @@ class NodeSearch(Wire):
     deployments: list[str]
 
 
+class LeaseRequest(Wire):
+    """The lease of the nodes of a gang."""
+
+    gang: Gang
+    seconds: int | None = None
+    """Without a unit, a user and a call for so long, they switch themselves off; None: they stay on."""
+
+
 class WatchRequest(Wire):
     gang: Gang
     cursors: dict[str, int] = Field(default_factory=dict)
@@ -325,6 +333,19 @@ class NodeCalls:
     @activity.defn
     async def list_units(self, request: UnitsRequest) -> Units:
         """Which jobs run, or have run, on the nodes of a gang. Reads only."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def lease_nodes(self, request: LeaseRequest) -> None:
+        """The last lease that a node was told counts; told twice, it begins anew."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def last_session(self, gang: Gang) -> float | None:
+        """How many seconds ago a user was last seen on any of the nodes that answer: 0 is now, None is never.
+
+        Reads only.
+        """
         raise NotImplementedError
 
     @activity.defn

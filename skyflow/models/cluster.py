@@ -17,6 +17,7 @@ from skyflow.errors import (
     UsageError,
 )
 from skyflow.models.cluster_facts import ClusterFacts
+from skyflow.models.idle import WAIT_FOR, check_wait_for
 from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units
 from skyflow.models.name import spec_key
 from skyflow.models.node import NodeStatus
@@ -24,6 +25,7 @@ from skyflow.models.operation import (
     AbandonJob,
     Action,
     ArmIdle,
+    AskSessions,
     AutostopSetting,
     Busy,
     CancelJob,
@@ -214,7 +216,7 @@ class ClusterState(ClusterFacts):
         elif release.discard and not self.operations and not any(other is not job for other in self.active_jobs()):
             # As soon as its job is gone too, unless a launch comes first.
             if self.made_by == op.workflow_id:
-                self.rule = IdleRule(minutes=0, safety=True)
+                self.rule = IdleRule(minutes=0, safety=True, wait_for="jobs")
             else:
                 self.unwanted = True
             self.idle_since = None
@@ -260,7 +262,10 @@ class ClusterState(ClusterFacts):
         actions: list[Action] = [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
         if len(away) == len(self.nodes) and stopped and not self.stopped:
             self.halted = []
+            overdue = self.rule is not None and self.rule.down and self._is_due(now)
             actions += self._stopped(now)
+            if overdue:  # their lease was over while nobody was there to delete them
+                actions.append(StartDown(self._idle_request(), self.epoch))
         elif not self.stopped:
             self.halted = sorted({*self.halted, *stopped})
         self._count_up(now, up_since)
@@ -274,8 +279,9 @@ class ClusterState(ClusterFacts):
         Raises:
             ClusterNotUpError: nothing runs, and nobody is about to change that.
             NotSupportedError: its nodes cannot be stopped.
-            UsageError: it says two things.
+            UsageError: it says two things, or waits for something that there is not.
         """
+        wait_for = check_wait_for(setting.wait_for) or WAIT_FOR[0]
         off = setting.minutes is None or setting.minutes < 0
         if (off or setting.down) and setting.down_after is not None:
             raise UsageError("down_after is for a rule that stops: it goes with idle minutes, and without down.")
@@ -293,27 +299,42 @@ class ClusterState(ClusterFacts):
             self.rule = None
         else:
             self._check_can_stop(setting.down)
-            self.rule = IdleRule(minutes=setting.minutes, down=setting.down, down_after=setting.down_after)
+            self.rule = IdleRule(
+                minutes=setting.minutes, down=setting.down, down_after=setting.down_after, wait_for=wait_for
+            )
         if self.stopped and self.idle_since is not None:
             actions = [Busy()]  # its clock may not be started again
-        self.idle_since = None
+        self.idle_since, self.leased = None, ""
         return actions + self._settle(now)
 
     def idle_due(self, due: IdleDue) -> list[Action]:
         """The idle clock has run out. Counts only if nothing has happened since it was started."""
-        if due.uid != self.uid or due.epoch != self.epoch or self.is_active() or self.idle_since is None:
+        if due.uid != self.uid or due.epoch != self.epoch or self.is_kept() or self.idle_since is None:
             return []
-        request_id = f"idle-{self.uid}-{self.epoch}"
-        stop = self.runs() and self.rule is not None and not self.rule.down
-        return [StartStop(request_id, self.epoch) if stop else StartDown(request_id, self.epoch)]
+        if self.runs() and self.rule is not None and self.rule.wait_for == "jobs_and_ssh":
+            return [AskSessions(self.epoch)]
+        return [self._close()]
+
+    def sessions_seen(self, epoch: int, ago: float | None, now: float) -> list[Action]:
+        """A user was last seen on the nodes so many seconds ago: 0 is now; None is never, or nobody could tell.
+
+        From the end of the last session on, the cluster is idle.
+        """
+        if epoch != self.epoch or self.is_kept() or self.rule is None or not self.runs():
+            return []
+        if ago is None or (ago > 0 and ago >= self.rule.minutes * 60):
+            return [self._close()]
+        self.idle_since = now - ago
+        if ago == 0:  # a rule of no minutes would be due at once, again and again
+            self.idle_since = max(now, now + self.check_seconds - self.rule.minutes * 60)
+        self.epoch += 1
+        return [ArmIdle(self.epoch, self.rule)]
 
     def overdue(self, now: float) -> list[Action]:
         """Its idle rule was due long ago, and nobody is at it: the clock is started once more."""
-        rule = self.clock_rule()
-        if self.is_active() or self.idle_since is None or rule is None:
+        if self.is_kept() or not self._is_due(now):
             return []
-        due = self.idle_since + rule.minutes * 60
-        return [ArmIdle(self.epoch, rule)] if now > due else []
+        return [ArmIdle(self.epoch, self.clock_rule())]
 
     def take_up(self, units: Units | None, now: float) -> list[Action]:
         """Its workflow was lost; what the store had of it is known again, and now also what the nodes know.
@@ -361,7 +382,7 @@ class ClusterState(ClusterFacts):
             return []  # not before it is known what runs
         actions = self._grants() + self._starts()
         rule = self.clock_rule()
-        if self.is_active() or self.awaits_start():
+        if (self.is_active() and not self._is_timed()) or self.awaits_start():
             if self.idle_since is not None:
                 self.idle_since = None
                 actions.append(Busy())
@@ -373,6 +394,17 @@ class ClusterState(ClusterFacts):
                 actions.append(self._stop_again())
         return actions
 
+    def _close(self) -> Action:
+        stop = self.runs() and self.rule is not None and not self.rule.down
+        return StartStop(self._idle_request(), self.epoch) if stop else StartDown(self._idle_request(), self.epoch)
+
+    def _idle_request(self) -> str:
+        return f"idle-{self.uid}-{self.epoch}"
+
+    def _is_due(self, now: float) -> bool:
+        rule = self.clock_rule()
+        return rule is not None and self.idle_since is not None and now > self.idle_since + rule.minutes * 60
+
     def _stop_again(self) -> Action:
         return StartStop(f"again-{self.uid}-{self.epoch}", self.epoch)
 
@@ -380,7 +412,8 @@ class ClusterState(ClusterFacts):
         """These nodes are gone. Of a cluster that has none left, whatever else there may be of it is taken down."""
         self.lost = sorted({*self.lost, *gone})
         if self.nodes and len(self.lost) == len(self.nodes):
-            self.stopped, self.rule, self.idle_since = False, IdleRule(minutes=0, safety=True), None
+            self.stopped, self.idle_since = False, None
+            self.rule = IdleRule(minutes=0, safety=True, wait_for="jobs")
 
     def _grants(self) -> list[Action]:
         actions: list[Action] = []
@@ -467,7 +500,7 @@ class ClusterState(ClusterFacts):
             raise ClusterNotUpError(f"Cluster {self.name!r} is not up yet. To end its launch: skyflow down {self.name}")
         if request.kind == "stop":
             self._check_can_stop(down=False)
-        if request.epoch is not None and (request.epoch != self.epoch or self.is_active()):
+        if request.epoch is not None and (request.epoch != self.epoch or self.is_kept()):
             raise ClusterNotUpError(f"Cluster {self.name!r} is in use again, so it stays as it is.")
 
     def _cancel(self, job: JobRecord, now: float) -> list[Action]:
@@ -528,6 +561,7 @@ class ClusterState(ClusterFacts):
             if rank not in self.up and self.offer is not None:
                 self.up[rank] = UpInterval.begin(self.name, self.uid, node, self.offer, now if since is None else since)
                 self.unbooked.append(self.up[rank])
+                self.leased = ""
 
     def _drop_overridden(self, op: Operation, now: float) -> list[Action]:
         """A purge did not wait for those that held the cluster; what they report later is not heard any more."""

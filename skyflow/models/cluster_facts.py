@@ -77,6 +77,8 @@ class ClusterFacts(Wire):
     """Whether its workflow was lost, and what runs on the nodes has not been taken up yet."""
     next_deployment: str = ""
     """In the tags of its next life's nodes, if other than in this one's: it was adopted by another namespace."""
+    leased: str = ""
+    """What its nodes were last told about their lease; something else if any of them must be told."""
 
     # Facts
 
@@ -98,6 +100,26 @@ class ClusterFacts(Wire):
             return True
         return not self.stopped and any(job.id not in stuck for job in self.active_jobs())
 
+    def is_kept(self) -> bool:
+        """Whether its idle rule has to wait. For one that waits for nothing: while somebody changes the cluster."""
+        if not self._is_timed():
+            return self.is_active()
+        stuck = self._stuck()
+        handed_over = {job.id for job in self.jobs.values() if job.spec}
+        return any(op.job_id not in stuck and op.job_id not in handed_over for op in self.operations)
+
+    def lease(self) -> str:
+        """What its nodes should know of their lease: seconds, or `none`."""
+        return "none" if self.rule is None else str(self.rule.lease)
+
+    def is_lease_due(self) -> bool:
+        """Whether they have to be told."""
+        return self.runs() and bool(self.up) and self.leased != self.lease()
+
+    def _is_timed(self) -> bool:
+        """Whether its rule counts from the moment it was set, whatever happens."""
+        return self.runs() and self.rule is not None and self.rule.wait_for == "none" and not self.unwanted
+
     def is_over(self) -> bool:
         """Nothing exists and nobody wants anything."""
         return not self.nodes and not self.operations and self.served > 0
@@ -111,7 +133,7 @@ class ClusterFacts(Wire):
         if self.rule is None or not self.nodes or self.runs():
             return self.rule
         later = self.rule.down_after
-        return None if later is None else IdleRule(minutes=later, down=True)
+        return None if later is None else IdleRule(minutes=later, down=True, wait_for="jobs")
 
     def awaits_start(self) -> bool:
         """Whether jobs wait on the stopped nodes that would run after a start."""
@@ -170,6 +192,7 @@ class ClusterFacts(Wire):
             "to_down": self.rule is not None and self.rule.down,
             "down_after": self.rule.down_after if self.rule else None,
             "safety": bool(self.rule and self.rule.safety),
+            "wait_for": self.rule.wait_for if self.rule else None,
             "idle_since": self.idle_since,
             "lost": self.lost,
             "halted": self.halted,

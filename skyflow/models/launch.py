@@ -83,6 +83,8 @@ class LaunchRequest(Wire):
     retry_until_up: bool = False
     """When no place can give the nodes, wait and try all of them again, for as long as it takes."""
     idle_minutes_to_autostop: int | None = None
+    wait_for: str | None = None
+    """What keeps the cluster from being idle: `jobs_and_ssh`, `jobs` or `none`. Only with an idle rule, or `down`."""
     workdir: str | None = None
     """Key, in the store, of the snapshot of the workdir."""
     file_mounts: dict[str, str] = Field(default_factory=dict)

@@ -70,4 +70,7 @@ def adopt_workflow_id(request_id: str) -> str:
     return f"adopt/{request_id}"
 
 
+CLIENT_VERSION = "skyflow"
+"""What skyflow's own SSH connections call themselves, for servers that can tell them from a user's."""
+
 DEPLOYMENT_WORKFLOW_ID = "skyflow-deployment"

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from skyflow.models.idle import LEASE_GRACE, WAIT_FOR
 from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import Node, Offer
 from skyflow.models.schedule import Demand
@@ -27,6 +28,13 @@ class IdleRule(Wire):
     """Set by skyflow, until the user's own rule is known."""
     down_after: int | None = None
     """Of a rule that stops: take the cluster down when it has been stopped for so many minutes."""
+    wait_for: str = WAIT_FOR[0]
+    """What keeps the cluster from being idle: `jobs_and_ssh`, `jobs`, or `none` (it goes so long after it was set)."""
+
+    @property
+    def lease(self) -> int:
+        """Seconds after which its nodes need not believe any more that somebody carries it out."""
+        return self.minutes * 60 + LEASE_GRACE
 
 
 class Operation(Wire):
@@ -153,6 +161,8 @@ class AutostopSetting(Wire):
     """Set by a launch that asked for nothing: the safety rule ends, a rule of the user stays."""
     notify: str = ""
     """Workflow that gets the signal `cluster_ended`."""
+    wait_for: str | None = None
+    """As in IdleRule; its default, if absent."""
 
 
 class IdleDue(Wire):
@@ -238,6 +248,13 @@ class ArmIdle:
 
 
 @dataclass(frozen=True)
+class AskSessions:
+    """The rule is due; but is somebody logged in on the nodes?"""
+
+    epoch: int
+
+
+@dataclass(frozen=True)
 class Busy:
     """The cluster is not idle any more."""
 
@@ -285,6 +302,7 @@ Action = (
     | RanksLost
     | NotifyLaunch
     | ArmIdle
+    | AskSessions
     | Busy
     | Guard
     | StartDown

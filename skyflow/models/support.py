@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from skyflow.errors import InvalidTaskError, NotSupportedError, UsageError
+from skyflow.models.idle import check_wait_for
 from skyflow.models.mount import is_uri
 from skyflow.models.name import check_cluster_name
 
@@ -40,6 +41,7 @@ def check_request(
     dryrun: bool = False,
     down: bool = False,
     idle_minutes_to_autostop: int | None = None,
+    wait_for: str | None = None,
 ) -> None:
     """What can be known of a launch or an exec before any server is asked, or started.
 
@@ -50,9 +52,24 @@ def check_request(
         check_cluster_name(cluster_name)
     if down and idle_minutes_to_autostop is not None and idle_minutes_to_autostop < 0:
         raise UsageError("Negative idle minutes mean that the cluster stays, and down that it goes: say one of them.")
+    check_idle_rule(task, down, idle_minutes_to_autostop, wait_for)
     task.validate()
     if not dryrun:
         check_launchable(task)
+
+
+def check_idle_rule(task: Task, down: bool, idle_minutes: int | None, wait_for: str | None) -> None:
+    """Whether what a request waits for belongs to an idle rule. Raises UsageError."""
+    wait_for, own = check_wait_for(wait_for), task.resources[0].autostop
+    has_minutes = idle_minutes is not None or (own is not None and own.enabled)
+    if wait_for is None or has_minutes:
+        return
+    if not down:
+        raise UsageError("wait_for (--wait-for) is part of an idle rule: give its minutes too (-i).")
+    if wait_for == "none":
+        raise UsageError(
+            "Without idle minutes (-i), down is for when the job has ended: wait_for (--wait-for) cannot be none."
+        )
 
 
 def check_launchable(task: Task) -> None:
@@ -95,5 +112,3 @@ def _missing_resources(resources: Resources) -> Iterator[tuple[str, str]]:
         return
     if autostop.hook is not None:
         yield "resources.autostop.hook", "hooks"
-    if autostop.wait_for not in (None, "jobs"):
-        yield "resources.autostop.wait_for", "idle rules that mind more than jobs"

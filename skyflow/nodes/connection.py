@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skyflow.errors import HostKeyMismatchError, NodeUnreachableError, SkyflowError
+from skyflow.models.name import CLIENT_VERSION
 from skyflow.models.node import Node
 
 MAX_CHANNELS = 8
@@ -64,7 +65,7 @@ class Stream:
         raise StopAsyncIteration
 
 
-@dataclass
+@dataclass(eq=False)
 class _Link:
     """One SSH connection and how many channels of it are in use."""
 
@@ -148,6 +149,16 @@ class Connection:
                 process.close()
         finally:
             link.channels -= 1
+            self._close_spare()
+
+    def _close_spare(self) -> None:
+        """Closes what nobody uses, but for the first, which is for whoever comes next.
+
+        On the node, one that no call of the runner came through would count as a user's.
+        """
+        for link in [link for link in self._links[1:] if not link.channels]:
+            self._links.remove(link)
+            link.ssh.close()
 
     async def _complete(self, process: Any, input: bytes | AsyncIterable[bytes]) -> Completed:
         feeding = asyncio.create_task(_feed(process, input))
@@ -236,6 +247,7 @@ async def _open(node: Node, client_key: str) -> Any:
             client_keys=[key],
             known_hosts=([host_key], [], []),
             server_host_key_algs=[name.decode() for name in host_key.sig_algorithms],
+            client_version=CLIENT_VERSION,
             encryption_algs="^aes128-gcm@openssh.com",  # 1.8 times as fast as the default
             config=None,
             agent_path=None,

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import math
 import re
+import shlex
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -155,6 +156,29 @@ async def events(conn: Connection, uid: str, offset: int) -> AsyncGenerator[Runn
                         yield RunnerEvent("start", unit, position)
                     case ["1", "end", unit, code, size, _]:
                         yield RunnerEvent("end", unit, position, int(code), int(size))
+
+
+async def lease(conn: Connection, uid: str, seconds: int | None, power_off: str) -> None:
+    """Tells a node its lease: so long without a unit, a user and any call of these, and it switches itself off.
+
+    Args:
+        conn: to the node.
+        uid: of the life of the cluster.
+        seconds: from the last of them on; None: it stays on.
+        power_off: the command for that, on the node; empty: the system's own.
+    """
+    await _call(conn, uid, "lease", "none" if seconds is None else str(seconds), shlex.quote(power_off))
+
+
+async def sessions(conn: Connection, uid: str) -> int | None:
+    """How many seconds ago a user was last seen to be logged in: 0 is now, None is never."""
+    answer = (await _call(conn, uid, "sessions")).decode().strip()
+    return None if answer == "-" else int(answer)
+
+
+async def contact(conn: Connection, uid: str) -> None:
+    """Tells a node that it is looked after."""
+    await _call(conn, uid, "contact")
 
 
 def log(conn: Connection, uid: str, unit: str, offset: int) -> AsyncGenerator[bytes, None]:

@@ -7,6 +7,11 @@
 #   runner.sh UID show [ID...]        a line each: ID STATE CODE START END SIZE (times in epoch seconds, - if unknown)
 #   runner.sh UID events OFFSET       what runs now, then the events file from a byte on, until its input is closed
 #   runner.sh UID log ID OFFSET       the log from a byte on, until its input is closed
+#   runner.sh UID lease SECONDS COMMAND  so long without a unit, a user's session and a call of this file, and the node
+#                                     switches itself off: by COMMAND, or by the system's own means if that is empty;
+#                                     `none` instead of SECONDS: never
+#   runner.sh UID sessions            seconds since a user was last seen to be logged in; 0 is now, - is never
+#   runner.sh UID contact             nothing; but every call tells the node that it is looked after
 #
 # Needs a POSIX sh, cat ln mv rm mkdir wc tr tail sleep date awk, setsid (or perl), Linux's /proc,
 # and bash for the units themselves.
@@ -18,7 +23,16 @@
 #   end      `CODE SIZE TIME`. CODE is -1 if it was lost: the node went down with it, or the process vanished.
 # ~/.skyflow/jobs/UID/events has one line for each start and end, written at once:
 #   1 start ID TIME          1 end ID CODE SIZE TIME          (1: the version of the line's form)
-# SKYFLOW_BOOT_ID in the environment stands for the kernel's boot id (for tests).
+# What belongs to the node and not to one life of a cluster is in ~/.skyflow/lease:
+#   lease    `SECONDS COMMAND`; without it the node stays on
+#   contact  the uptime at the last call
+#   guard    `PID TICKS BOOT` of the process that watches over the lease. It counts by the uptime, because clocks jump; it
+#            begins anew after a reboot (with the next call) and after a time in which it did not run, so both are contact
+#   session  `UPTIME BOOT` when a user was last seen
+#   ours/PID.TICKS  an sshd process that a call came through: it is not a user's
+# SKYFLOW_BOOT_ID in the environment stands for the kernel's boot id (on nodes that share a kernel, and for tests).
+# SKYFLOW_SESSIONS is for a node whose SSH server is not OpenSSH's: a folder with a file for each session of a user.
+# SKYFLOW_LEASE_LOOK and SKYFLOW_UPTIME, for tests: seconds between two looks at the lease; instead of /proc/uptime.
 
 boot=${SKYFLOW_BOOT_ID:-}
 [ -n "$boot" ] || read -r boot </proc/sys/kernel/random/boot_id || boot=unknown
@@ -27,6 +41,9 @@ umask 077
 uid=$1 command=$2 id=${3-}
 root=$HOME/.skyflow/jobs/$uid
 dir=$root/$id
+lease=$HOME/.skyflow/lease
+look=${SKYFLOW_LEASE_LOOK:-30}
+clock=${SKYFLOW_UPTIME:-/proc/uptime}
 
 die() { # STATUS TEXT
     echo "$2" >&2
@@ -45,6 +62,12 @@ own_session() { # instead of this shell
     fi
 }
 
+put() { # FILE TEXT: whoever reads it sees the old or the new text; false if it cannot be written
+    printf '%s\n' "$2" 2>/dev/null >"$1.$$" && [ -s "$1.$$" ] && mv -f "$1.$$" "$1" && return
+    rm -f "$1.$$"
+    return 1
+}
+
 put_new() { # FILE TEXT: false if it is there already, or cannot be written
     [ ! -e "$1" ] || return 1
     printf '%s\n' "$2" 2>/dev/null >"$1.$$" && [ -s "$1.$$" ] && ln "$1.$$" "$1" 2>/dev/null
@@ -61,10 +84,11 @@ finish() { # CODE: the first one counts. If the disk has no room even for this, 
     if put_new "$dir/end" "$1 $((size)) $time"; then event "end $id $1 $((size)) $time"; fi
 }
 
-process() { # PID: sets `ticks`, the time it began; false if there is none (a zombie is none)
+process() { # PID: sets `ticks`, the time it began, `parent` and `name`; false if there is none (a zombie is none)
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+    name=${stat#*\(} name=${name%)*}
     set -- "$1" - ${stat##*) } # now $3 is the third field of proc(5), and so on
-    ticks=${22}
+    parent=$4 ticks=${22}
     [ "$3" != Z ]
 }
 
@@ -232,6 +256,135 @@ events() { # OFFSET
     follow "$root/events" "$offset"
 }
 
+uptime() { read -r up _ <"$clock" && up=${up%.*}; }
+
+note_call() { # that there is one, and whose connection it came through. Must not fail: the disk may be full
+    [ -d "$lease/ours" ] || mkdir -p "$lease/ours" 2>/dev/null || return 0
+    { read -r told _ <"$clock" && echo "$told" >"$lease/contact"; } 2>/dev/null
+    pid=$PPID name=
+    while process "$pid"; do
+        case $name in sshd*) break ;; esac
+        pid=$parent name=
+    done
+    mark=$lease/ours/$pid.$ticks
+    case $name in
+        sshd*) if [ ! -e "$mark" ]; then forget_ours && { : >"$mark"; } 2>/dev/null; fi ;;
+    esac
+    ensure_guard
+}
+
+forget_ours() { # connections that are closed
+    for old in "$lease"/ours/*; do
+        pid=${old##*/} began=${old##*.}
+        if ! process "${pid%.*}" || [ "$ticks" != "$began" ]; then rm -f "$old"; fi
+    done
+}
+
+is_user_there() { # somebody who is logged in, be it for a shell, a command, files or a forwarded port
+    if [ -n "${SKYFLOW_SESSIONS-}" ]; then
+        set -- "$SKYFLOW_SESSIONS"/*
+        [ -e "$1" ]
+        return
+    fi
+    for entry in /proc/[0-9]*; do
+        { read -r name <"$entry/comm"; } 2>/dev/null || continue
+        case $name in sshd*) ;; *) continue ;; esac
+        title=
+        { read -r title <"$entry/cmdline"; } 2>/dev/null
+        case $title in
+            *'['*) continue ;; # the listener, and whoever has not logged in: `[priv]`, `[net]`, `[accepted]`
+            'sshd: '* | 'sshd-session: '*) ;;
+            *) continue ;;
+        esac
+        pid=${entry#/proc/}
+        if process "$pid" && [ ! -e "$lease/ours/$pid.$ticks" ]; then return 0; fi
+    done
+    return 1
+}
+
+is_unit_there() { # one that runs, of whatever life of the cluster
+    for claim in "$HOME"/.skyflow/jobs/*/*/claim; do
+        if [ -e "${claim%claim}end" ] || ! { read -r pid began boot_then _ <"$claim"; } 2>/dev/null; then continue; fi
+        if is_alive "$pid" "$began" "$boot_then"; then return 0; fi
+    done
+    return 1
+}
+
+ensure_guard() {
+    [ -e "$lease/lease" ] || return 0
+    pid=0 began='' boot_then=''
+    if [ -e "$lease/guard" ]; then read -r pid began boot_then <"$lease/guard"; fi
+    if ! is_alive "$pid" "$began" "$boot_then"; then
+        : "$(own_session sh "$0" "$uid" guard &)" # waits until it has a session of its own, and so outlives ours
+    fi
+}
+
+guard() { # until the lease is taken away, or another guard has taken over: two that start at once find out here
+    exec </dev/null >/dev/null 2>&1
+    process $$
+    me="$$ $ticks $boot"
+    put "$lease/guard" "$me" || exit 1
+    PATH=$PATH:/usr/sbin:/sbin
+    uptime
+    last=$up looked=$up heard=
+    while [ -e "$lease/lease" ]; do
+        seconds='' power_off='' holder=''
+        { read -r seconds power_off <"$lease/lease"; read -r holder <"$lease/guard"; } 2>/dev/null
+        [ "$holder" = "$me" ] || exit 0
+        uptime
+        if [ $((up - looked)) -gt 180 ]; then last=$up; fi # the machine was suspended
+        looked=$up
+        if is_unit_there; then last=$up; fi
+        if is_user_there; then
+            last=$up
+            put "$lease/session" "$up $boot"
+        fi
+        told=
+        { read -r told <"$lease/contact"; } 2>/dev/null
+        if [ "$told" != "$heard" ]; then last=$up heard=$told; fi
+        case $seconds in
+            '' | *[!0-9]*) ;; # damaged: whoever tells it anew decides
+            *) if [ $((up - last)) -gt "$seconds" ]; then power_off "$power_off"; fi ;;
+        esac
+        sleep "$look"
+    done
+}
+
+power_off() { # COMMAND. If nothing helps, it is tried again at the next look
+    if [ -n "$1" ]; then
+        sh -c "$1"
+        return
+    fi
+    for how in poweroff 'systemctl poweroff' 'shutdown -h now' 'halt -p'; do
+        if $how || sudo -n $how; then return; fi
+    done
+}
+
+set_lease() { # SECONDS COMMAND
+    case $1 in
+        none) rm -f "$lease/lease" && return ;;
+        '' | *[!0-9]*) die 2 "bad lease: $1" ;;
+    esac
+    mkdir -p "$lease" || exit 1
+    put "$lease/lease" "$1 $2" || die 1 "cannot write $lease/lease"
+    ensure_guard
+}
+
+sessions() {
+    if is_user_there; then
+        echo 0
+        return
+    fi
+    seen='' boot_then=''
+    if [ -e "$lease/session" ]; then read -r seen boot_then <"$lease/session"; fi
+    uptime
+    if [ -n "$seen" ] && [ "$boot_then" = "$boot" ]; then
+        echo $((up > seen ? up - seen : 1))
+    else
+        echo -
+    fi
+}
+
 case $uid in '' | .* | *[!A-Za-z0-9._-]*) die 2 "bad uid: $uid" ;; esac
 shift 2
 case $command in
@@ -240,6 +393,7 @@ case $command in
         shift
         ;;
 esac
+case $command in run | guard) ;; *) note_call ;; esac
 case $command in
     start) start "$1" ;;
     run) run "$1" ;;
@@ -247,5 +401,9 @@ case $command in
     show) show "$@" ;;
     events) events "$1" ;;
     log) follow "$dir/log" "$1" ;;
+    lease) set_lease "$1" "${2-}" ;;
+    guard) guard ;;
+    sessions) sessions ;;
+    contact) ;;
     *) die 2 "unknown command: $command" ;;
 esac

@@ -202,14 +202,18 @@ class _Follower:
                 await asyncio.sleep(next(delays))
 
     async def look(self) -> None:
-        """Asks after the units that should run: what was lost becomes an event."""
+        """Asks after the units that should run: what was lost becomes an event. If there are none, it says so much as
+        that the node is in use, or its lease might run out while somebody copies files."""
         while True:
             await asyncio.sleep(self.scene.pace.look)
             units = self.shipments.keys() - self.ended
-            if units and self.down is None:
+            if self.down is None:
                 with suppress(SkyflowError):  # `run` meets the same trouble, and tells it
                     async with self.scene.connect(self.node) as conn:
-                        await runner.show(conn, self.scene.uid, units)
+                        if units:
+                            await runner.show(conn, self.scene.uid, units)
+                        else:
+                            await runner.contact(conn, self.scene.uid)
 
     def settled(self) -> list[_Mark]:
         return list(itertools.takewhile(_Mark.is_settled, self.marks))

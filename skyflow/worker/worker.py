@@ -50,6 +50,8 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
             node.start_gang,
             node.cancel_units,
             node.record_job,
+            node.lease_nodes,
+            node.last_session,
             ledger.book_intervals,
             ledger.close_intervals,
             life.keep_life,

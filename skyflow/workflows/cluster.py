@@ -36,6 +36,7 @@ with workflow.unsafe.imports_passed_through():
         AbandonJob,
         Action,
         ArmIdle,
+        AskSessions,
         AutostopSetting,
         Busy,
         CancelJob,
@@ -69,6 +70,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.workflows.down import DownWorkflow
     from skyflow.workflows.job import JobWorkflow
     from skyflow.workflows.keep import ask_units, keep
+    from skyflow.workflows.lease import keep_leases, last_session
     from skyflow.workflows.operation import OperationRequest
     from skyflow.workflows.stop import StopWorkflow
 
@@ -107,6 +109,8 @@ class ClusterWorkflow:
             state.uid = f"{started:%Y%m%dT%H%M%S}-{workflow.info().run_id[-8:]}"
             state.rule = IdleRule(minutes=state.safety_minutes, safety=True)
         self.actions: list[Action] = []
+        self.asking: int | None = None
+        """The epoch for which the nodes shall be asked who is logged in."""
         self.updates = 0
         self.shown: dict[str, Any] = {}
         self.known = state.essentials() if state.edition else None
@@ -117,7 +121,8 @@ class ClusterWorkflow:
         if self.state.adopted:
             await self._take_up()
             check = asyncio.create_task(self._check())  # of those who held the cluster, nobody is there
-        beside = [asyncio.create_task(part) for part in (self._watch(), self._book(), keep(self.state))]
+        parts = (self._watch(), self._book(), self._ask(), keep(self.state), keep_leases(self.state))
+        beside = [asyncio.create_task(part) for part in parts]
         while True:
             await self._show()
             await self._guard()
@@ -196,6 +201,8 @@ class ClusterWorkflow:
             case ArmIdle(epoch, rule):
                 clock = Clock(epoch=epoch, rule=rule, since=self.state.idle_since or self._now())
                 await self._tell_guard("idle", clock)
+            case AskSessions(epoch):
+                self.asking = epoch
             case Busy():
                 await self._tell_guard("busy")
             case Guard(places):
@@ -356,6 +363,14 @@ class ClusterWorkflow:
                 await workflow.sleep(timedelta(seconds=self.state.check_seconds), summary="until it is tried again")
                 continue
             self.state.unbooked = self.state.unbooked[len(batch) :]
+
+    async def _ask(self) -> None:
+        """Before an idle cluster goes: a user who is logged in keeps it."""
+        while True:
+            await workflow.wait_condition(lambda: self.asking is not None)
+            epoch, self.asking = self.asking or 0, None
+            ago = await last_session(self.state.gang())
+            self._do(self.state.sessions_seen(epoch, ago, self._now()))
 
     # Nobody waits for ever
 

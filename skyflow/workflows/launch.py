@@ -52,7 +52,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.schedule import Demand, demand_of
     from skyflow.models.stage import Stage
     from skyflow.models.status import JobStatus
-    from skyflow.models.support import check_launchable
+    from skyflow.models.support import check_idle_rule, check_launchable
     from skyflow.models.task import Task
     from skyflow.workflows.call import call, pauses, raise_if_cancelled, signal, wait_for
     from skyflow.workflows.provision import Provision, make_plan
@@ -314,14 +314,16 @@ class LaunchWorkflow:
     async def _pre_exec(self) -> None:
         """The user's idle rule takes the place of the safety rule."""
         autostop = self.task.resources[0].autostop
-        minutes, down, later = None, self.request.down, None
+        minutes, down, later, waits = None, self.request.down, None, self.request.wait_for
         if autostop is not None:
             minutes, down = (autostop.idle_minutes if autostop.enabled else -1), autostop.down
-            later = autostop.down_after if autostop.enabled else None
+            later, waits = (autostop.down_after if autostop.enabled else None), autostop.wait_for
         elif down:
             minutes = 0  # from now on, so that it holds whatever becomes of this workflow
         with self._stage(Stage.PRE_EXEC):
-            setting = AutostopSetting(minutes=minutes, down=down, down_after=later, only_replace_safety=minutes is None)
+            setting = AutostopSetting(
+                minutes=minutes, down=down, down_after=later, wait_for=waits, only_replace_safety=minutes is None
+            )
             what = "down" if down else "stop"
             rule = "no idle rule" if minutes is None or minutes < 0 else f"{what} after {minutes} idle minutes"
             await self._set_autostop(setting, f"PRE_EXEC · {rule}")
@@ -375,7 +377,7 @@ class LaunchWorkflow:
             await self._release(Release(workflow_id=self.me))
             return
         with self._stage(Stage.DOWN):
-            setting = AutostopSetting(minutes=0, down=True, notify=self.me)
+            setting = AutostopSetting(minutes=0, down=True, notify=self.me, wait_for=self.request.wait_for)
             await self._set_autostop(setting, "DOWN · take down when idle")
             await self._release(Release(workflow_id=self.me))
             if self.request.detach_run:
@@ -489,15 +491,21 @@ class LaunchWorkflow:
     def _with_idle_rule(self, task: Task) -> Task:
         """What the request says counts more than what the task says."""
         minutes, own = self.request.idle_minutes_to_autostop, task.resources[0].autostop
-        if minutes is None and (own is None or not self.request.down):
+        down, waits = self.request.down, self.request.wait_for
+        check_idle_rule(task, down, minutes, waits)
+        if minutes is None and (own is None or not (down or waits)):
             return task
         rule: dict[str, Any] | bool | None = None  # down without idle minutes: as soon as the job has ended
-        if minutes is None and own is not None and own.enabled:
-            minutes = own.idle_minutes
+        if own is not None and own.enabled:
+            waits = waits or own.wait_for
+            if minutes is None:
+                minutes, down = own.idle_minutes, down or own.down
         if minutes is not None:
             rule = {"idle_minutes": minutes, "down": self.request.down} if minutes >= 0 else False
             if rule and own is not None and own.down_after is not None and not self.request.down:
                 rule = {"idle_minutes": minutes, "down_after": own.down_after}
+        if isinstance(rule, dict) and waits:
+            rule["wait_for"] = waits
         return task.set_resources_override({"autostop": rule})
 
     def _runs_setup(self) -> bool:

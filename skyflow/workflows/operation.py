@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
         UsageError,
     )
     from skyflow.models.calls import ClusterCalls, ReserveCall
+    from skyflow.models.idle import check_wait_for
     from skyflow.models.name import cluster_workflow_id
     from skyflow.models.node import GangRef
     from skyflow.models.operation import OperationKind, Release, Reservation, Reserve
@@ -48,6 +49,8 @@ class OperationRequest(Wire):
     """Of a start: the idle rule from then on; the one from before the stop, if absent."""
     down: bool = False
     """Of a start with an idle rule: whether the cluster is then taken down instead of stopped."""
+    wait_for: str | None = None
+    """Of a start with an idle rule: what keeps the cluster from being idle."""
     force: bool = False
     """Of a start: also if the cluster seems to be up, so that what does not run is started."""
     purge: bool = False
@@ -61,7 +64,9 @@ class OperationRequest(Wire):
     def parse(cls, value: Any) -> OperationRequest:
         """Reads a start input. A bad one raises UsageError: the workflow fails instead of retrying for ever."""
         try:
-            return cls.model_validate(value)
+            request = cls.model_validate(value)
+            check_wait_for(request.wait_for)
+            return request
         except ValidationError as error:
             raise UsageError(f"Invalid request: {error.errors()[0]['msg']}") from None
 

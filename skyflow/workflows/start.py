@@ -91,7 +91,9 @@ class StartWorkflow(Operation):
             if held.stopped or asked.force:
                 started = len(await start_nodes(asked.cluster, held, asked.retry_until_up))
             if asked.idle_minutes_to_autostop is not None:
-                setting = AutostopSetting(minutes=asked.idle_minutes_to_autostop, down=asked.down)
+                setting = AutostopSetting(
+                    minutes=asked.idle_minutes_to_autostop, down=asked.down, wait_for=asked.wait_for
+                )
                 setting_call = AutostopCall(cluster=asked.cluster, setting=setting)
                 await call(ClusterCalls.set_autostop, setting_call, "START · set the idle rule")
         except FAILURES:

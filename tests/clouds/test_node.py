@@ -47,6 +47,7 @@ async def test_the_environment_is_that_of_a_fresh_machine(
     out = (await lab.run(node, "env")).stdout.decode()
     env = dict(line.split("=", 1) for line in out.splitlines())
     home = str(lab.folder.node(node.id).home)
+    assert env.pop("SKYFLOW_POWER_OFF").endswith(f"-m skyflow.clouds.local.power_off {home[:-5]} {node.id}")
     assert {name: env.pop(name) for name in list(env) if name in ("PWD", "_", "SHLVL", "OLDPWD")}["PWD"] == home
     assert env == {
         "HOME": home,
@@ -57,6 +58,7 @@ async def test_the_environment_is_that_of_a_fresh_machine(
         "LANG": "C.UTF-8",
         "TMPDIR": str(lab.folder.node(node.id).tmp),
         "SKYFLOW_NODE": node.id,
+        "SKYFLOW_SESSIONS": str(lab.folder.node(node.id).sessions),
     }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,14 +13,16 @@ import pytest
 from skyflow import __version__
 from skyflow.cli import local as cli
 from skyflow.clouds.local import process
+from skyflow.clouds.local.cloud import LocalCloud
 from skyflow.clouds.local.faults import Faults
 from skyflow.clouds.local.folder import hold
 from skyflow.clouds.local.host_client import ensure_host
-from skyflow.errors import ProvisionError
+from skyflow.errors import NodeUnreachableError, ProvisionError
 from skyflow.models.node import GangRef, GangRequest, Node
 from skyflow.nodes import runner
 from skyflow.nodes.connection import Connection
 from tests.clouds.local_lab import LocalLab, until
+from tests.clouds.test_node import login
 from tests.contract.stop_contract import StopContract
 
 STUBBORN = "setsid sh -c 'trap \"\" TERM; while :; do sleep 1000; done' >/dev/null 2>&1 & echo $!"
@@ -323,6 +326,49 @@ async def test_a_node_that_is_stopped_while_it_is_made(lab: LocalLab, request_: 
     with pytest.raises(ProvisionError, match="stopped while it was being started"):
         await creating
     assert await state(lab, gang) == "stopped"
+
+
+# A node that switches itself off
+
+
+async def test_a_node_whose_lease_is_over_is_stopped_for_its_cloud(lab: LocalLab, node: Node, gang: GangRef) -> None:
+    await lab.kill_host()  # it needs nobody for that
+    (lab.folder.node(node.id).home / ".bashrc").touch()
+    power_off = LocalCloud.capabilities.power_off
+    async with connected(lab, node) as connection:
+        await runner.lease(connection, gang.uid, 1000, power_off)
+        await runner.lease(connection, gang.uid, 0, power_off)
+    for pid in process.marked(node.id):  # the guard looks every 30 s: the next one does so at once
+        os.kill(pid, signal.SIGKILL)
+    await lab.run(node, f"SKYFLOW_LEASE_LOOK=0.05 sh ~/.skyflow/bin/runner-*.sh {gang.uid} contact")
+    await until(lambda: lab.node_pid(node) is None)
+    assert await state(lab, gang) == "stopped"
+    assert not set(process.marked(node.id))
+    assert await lab.cloud.start_nodes(gang) == [node]
+    assert (lab.folder.node(node.id).home / ".bashrc").exists()
+    async with connected(lab, node) as connection:  # the old lease is still there, and a start is contact
+        await runner.lease(connection, gang.uid, None, power_off)
+    assert await state(lab, gang) == "running"
+
+
+async def test_a_start_waits_for_a_node_that_switches_itself_off(lab: LocalLab, node: Node, gang: GangRef) -> None:
+    await start_unit(lab, node, gang, f"{STUBBORN} >~/pid; echo >~/up; sleep 1000")
+    with pytest.raises(NodeUnreachableError):
+        await lab.run(node, 'eval "$SKYFLOW_POWER_OFF"')
+    await until(lab.folder.node(node.id).stopped.exists)
+    assert await lab.cloud.start_nodes(gang) == [node]
+    pid = int((lab.folder.node(node.id).home / "pid").read_text())
+    assert pid not in set(process.marked(node.id))
+    assert await show_unit(lab, node, gang) == "lost"
+
+
+async def test_who_counts_as_a_user(lab: LocalLab, node: Node, gang: GangRef) -> None:
+    async with connected(lab, node) as connection:
+        assert await runner.sessions(connection, gang.uid) is None
+        async with login(lab, node):  # without any command, as for a forwarded port
+            assert await runner.sessions(connection, gang.uid) == 0
+        await until(lambda: not any(lab.folder.node(node.id).sessions.iterdir()))
+        assert await runner.sessions(connection, gang.uid) is None
 
 
 # The laboratory

@@ -65,6 +65,28 @@ def test_an_idle_cluster_stops_and_the_next_launch_starts_it(user: User, life: s
     assert view(user, life)["status"] == "UP"
 
 
+def test_whoever_is_logged_in_keeps_an_idle_cluster_and_its_nodes_have_a_lease(user: User, life: str) -> None:
+    said = user.run("autostop", life, "-i", "30").stderr
+    assert "switch themselves off after 40 minutes" in said
+    node = next(home for home in user.nodes() if (home / "kept").exists())
+    until(lambda: "2400 eval" in read(node / ".skyflow/lease/lease"))
+    with user.start("ssh", life, "touch ~/in; sleep 1000") as person:
+        until((node / "in").exists)
+        user.ok("autostop", life, "-i", "0", "--wait-for", "jobs_and_ssh")
+        first = view(user, life)["idle_since"]
+        until(lambda: view(user, life)["idle_since"] > first)  # it asked, and heard of the person
+        assert view(user, life)["status"] == "UP"
+        person.terminate()
+        person.communicate()
+    has_status(user, life, "STOPPED")
+    user.ok("start", "-y", life, "-i", "60", "--wait-for", "jobs")
+    until(lambda: "4200 eval" in read(node / ".skyflow/lease/lease"))
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
 def test_what_somebody_stops_in_the_clouds_console_is_seen(user: User, life: str) -> None:
     user.ok("exec", "-d", life, "sleep 1000")
     user.ok("local", "stop", life)
@@ -184,6 +206,8 @@ def test_wrong_calls(user: User, life: str) -> None:
         ["stop"],
         ["start", "--all", "life"],
         ["autostop", "life", "--cancel", "--down"],
+        ["autostop", "life", "--wait-for", "nonsense"],
+        ["launch", "--wait-for", "jobs", "true"],
         ["start", "life", "--down"],
     ):
         assert user.run(*words).returncode == 2, words

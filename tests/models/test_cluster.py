@@ -14,6 +14,7 @@ from skyflow.models.operation import (
     AbandonJob,
     Action,
     ArmIdle,
+    AskSessions,
     AutostopSetting,
     Busy,
     CancelJob,
@@ -161,7 +162,8 @@ def test_an_idle_clock_that_ran_out_too_late_changes_nothing() -> None:
     state.release(Release(workflow_id="a"), 5, "life-2")
     assert state.idle_due(IdleDue(uid="life-1", epoch=0)) == []
     assert state.idle_due(IdleDue(uid="other", epoch=1)) == []
-    assert state.idle_due(IdleDue(uid="life-1", epoch=1)) == [StartDown("idle-life-1-1", 1)]
+    assert state.idle_due(IdleDue(uid="life-1", epoch=1)) == [AskSessions(1)]
+    assert state.sessions_seen(1, None, 3605) == [StartDown("idle-life-1-1", 1)]
     # A launch comes in between: the down that was started is refused.
     state.reserve(Reserve(workflow_id="b", kind="launch"), 6)
     with pytest.raises(ClusterNotUpError, match="in use again"):
@@ -274,7 +276,7 @@ def test_what_is_not_wanted_any_more_goes_also_when_its_job_ends_late() -> None:
     state.set_autostop(AutostopSetting(minutes=None, only_replace_safety=True), 1)
     assert state.release(Release(workflow_id="a", discard=True), 2, "life-2") == []
     actions = state.job_ended(JobEnd(job_id=1, status=JobStatus.CANCELLED), 100)
-    assert ArmIdle(1, IdleRule(minutes=0, safety=True)) in actions
+    assert ArmIdle(1, IdleRule(minutes=0, safety=True, wait_for="jobs")) in actions
 
 
 def test_what_is_not_wanted_any_more_stays_if_somebody_else_uses_it() -> None:
@@ -553,7 +555,7 @@ def test_a_stopped_cluster_whose_nodes_are_all_gone_is_taken_down() -> None:
     state.release(Release(workflow_id="a"), 1, "life-2")
     stopped(state)
     [arm] = state.observe([], 60)
-    assert isinstance(arm, ArmIdle) and arm.rule == IdleRule(minutes=0, safety=True)
+    assert isinstance(arm, ArmIdle) and arm.rule == IdleRule(minutes=0, safety=True, wait_for="jobs")
     assert state.idle_due(IdleDue(uid="life-1", epoch=arm.epoch)) == [StartDown(f"idle-life-1-{arm.epoch}", arm.epoch)]
 
 
@@ -572,7 +574,7 @@ def test_what_somebody_started_is_up_and_its_idle_clock_runs() -> None:
 def test_an_idle_rule_that_stops_holds_for_what_is_left_of_a_cluster_too() -> None:
     state = fresh()
     launch(state, "a", job=False, nodes=2)
-    state.set_autostop(AutostopSetting(minutes=5), 1)
+    state.set_autostop(AutostopSetting(minutes=5, wait_for="jobs"), 1)
     state.release(Release(workflow_id="a"), 1, "life-2")
     state.nodes_away([1], [], 2)
     assert state.idle_due(IdleDue(uid="life-1", epoch=state.epoch)) == [

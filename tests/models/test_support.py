@@ -44,10 +44,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         f"resources.autostop.hook: hooks are {NOT_YET}",
     ),
     (
-        {"resources": {"autostop": {"idle_minutes": 5, "down": True, "wait_for": "jobs_and_ssh"}}},
-        f"resources.autostop.wait_for: idle rules that mind more than jobs are {NOT_YET}",
-    ),
-    (
         {"resources": {"any_of": [{"cpus": 1}, {"priority_class": "x"}]}},
         f"resources.priority_class: classes of priorities are {NOT_YET}",
     ),
@@ -95,7 +91,7 @@ def test_e08_a_recovery_that_is_switched_off_is_an_ordinary_launch(name: str) ->
         {"resources": {"use_spot": True, "disk_size": 500, "disk_tier": "best", "network_tier": "best", "ports": 80}},
         {"resources": {"image_id": "docker:ubuntu:22.04", "labels": {"a": "b"}, "max_hourly_cost": 3, "arch": "arm64"}},
         {"resources": {"autostop": {"idle_minutes": 5, "down": True}}},
-        {"resources": {"autostop": {"idle_minutes": 5, "down": True, "wait_for": "jobs"}}},
+        {"resources": {"autostop": {"idle_minutes": 5, "down": True, "wait_for": "none"}}},
         {"resources": {"autostop": False}},
         {"resources": {"hooks": [], "volumes": [], "priority": 0}},
         {"resources": {"ordered": [{"infra": "aws"}, {"infra": "gcp"}]}},

@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncssh
@@ -49,6 +50,7 @@ async def place(tmp_path: Path) -> AsyncIterator[tuple[Node, str, SshServer]]:
         "PidFile none",
         "PermitRootLogin yes",
         f"SetEnv HOME={home.home}",
+        "Subsystem sftp internal-sftp",
     ]
     (tmp_path / "config").write_text("\n".join(config) + "\n")
     Path("/run/sshd").mkdir(exist_ok=True)
@@ -87,11 +89,60 @@ async def test_jobs_and_their_logs(place: tuple[Node, str, SshServer], pool: Con
         await until(lambda: not home.processes("tail") and not home.processes("sleep"))
 
 
+async def test_who_counts_as_a_user(place: tuple[Node, str, SshServer], pool: Connections, tmp_path: Path) -> None:
+    """Whoever is logged in, also for a forwarded port only; not we, and not whoever has not logged in."""
+    node, key, _ = place
+    async with pool.connect(node, key) as conn, pool.connect(node, key) as same:
+        assert await runner.sessions(conn, UID) is None
+        _, knocking = await asyncio.open_connection(node.address, node.port)
+        watching = asyncio.create_task(watch([node], lambda node: pool.connect(node, key), UID, {}, MemorySink()))
+        assert await runner.sessions(same, UID) is None
+        for words in (["-N"], ["sleep 60"], ["-tt", "sleep 60"], ["-s", "sftp"]):
+            async with user(node, key, tmp_path, *words):
+                while await runner.sessions(conn, UID) != 0:  # noqa: ASYNC110  # it is on its way
+                    await asyncio.sleep(0.01)
+            while await runner.sessions(conn, UID) == 0:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        knocking.close()
+        watching.cancel()
+
+
+@asynccontextmanager
+async def user(node: Node, key: str, folder: Path, *words: str) -> AsyncIterator[None]:
+    """Somebody with OpenSSH's own client."""
+    (folder / "key").write_text(key)
+    (folder / "key").chmod(0o600)
+    (folder / "known").write_text(f"[{node.address}]:{node.port} {node.host_key}\n")
+    options = [
+        "-F",
+        "none",
+        "-i",
+        str(folder / "key"),
+        "-o",
+        f"UserKnownHostsFile={folder}/known",
+        "-p",
+        str(node.port),
+    ]
+    ssh = await asyncio.create_subprocess_exec(
+        *("ssh", *options, f"{node.user}@{node.address}", *words),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        ssh.kill()
+        await ssh.wait()
+
+
 async def test_more_channels_than_sshd_allows(place: tuple[Node, str, SshServer], pool: Connections) -> None:
     node, key, _ = place
     async with pool.connect(node, key) as conn:
         commands = (conn.run("cat", input=b"%d" % number, timeout=30) for number in range(2 * MAX_CHANNELS + 1))
         assert [int(done.stdout) for done in await asyncio.gather(*commands)] == list(range(2 * MAX_CHANNELS + 1))
+        while await runner.sessions(conn, UID) == 0:  # noqa: ASYNC110  those that were only for them are closed
+            await asyncio.sleep(0.01)
 
 
 async def test_the_wrong_host_key(place: tuple[Node, str, SshServer], pool: Connections) -> None:

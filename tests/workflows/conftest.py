@@ -18,13 +18,14 @@ from temporalio.worker import Worker
 from skyflow.activities.cluster import ClusterActivities, update
 from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import HeartbeatInterceptor
-from skyflow.errors import NodeUnreachableError
+from skyflow.errors import HostKeyMismatchError, NodeUnreachableError
 from skyflow.models.adoption import AdoptRequest, Known, LifeRef
 from skyflow.models.calls import (
     ClosingCall,
     CloudCalls,
     GangStart,
     JobSubmission,
+    LeaseRequest,
     LedgerCalls,
     LifeCalls,
     NodeCalls,
@@ -43,7 +44,7 @@ from skyflow.models.calls import (
     WatchRequest,
 )
 from skyflow.models.cluster import ClusterState
-from skyflow.models.job import RankEnd, Units
+from skyflow.models.job import Gang, RankEnd, Units
 from skyflow.models.name import cluster_workflow_id, task_queue
 from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, Offer, TaggedNode
 from skyflow.models.operation import Expect, Place
@@ -88,6 +89,14 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
     before_stop: Callable[[], Awaitable[Any]] = lambda: asyncio.sleep(0)
     no_start: list[Exception] = field(default_factory=list)
     """What the next starts answer."""
+    leases: dict[str, list[int | None]] = field(default_factory=dict)
+    """Cluster → what its nodes were told."""
+    no_lease: list[Exception] = field(default_factory=list)
+    """What they answer to the next ones."""
+    session: float | None = None
+    """How many seconds ago a user was last seen."""
+    silent: bool = False
+    """Whether the nodes do not say so."""
 
     @activity.defn
     async def rank_offers(self, request: PlanRequest) -> Plan:
@@ -243,6 +252,20 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
         runs = {int(unit): ranks for unit, ranks in self.started.items()}
         running = {unit for unit, ranks in self.started.items() for rank in ranks if (unit, rank) not in self.ended}
         return Units(runs=runs, running=[int(unit) for unit in running], highest=max(runs, default=0))
+
+    @activity.defn
+    async def lease_nodes(self, request: LeaseRequest) -> None:
+        self.calls.append(f"lease_nodes {request.gang.cluster}")
+        if self.no_lease:
+            raise self.no_lease.pop()
+        self.leases.setdefault(request.gang.cluster, []).append(request.seconds)
+
+    @activity.defn
+    async def last_session(self, gang: Gang) -> float | None:
+        self.calls.append(f"last_session {gang.cluster}")
+        if self.silent:
+            raise HostKeyMismatchError("It is another machine.")
+        return self.session
 
     @activity.defn
     async def record_job(self, call: RecordCall) -> None:

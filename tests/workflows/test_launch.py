@@ -165,7 +165,7 @@ async def test_e16_e32_exec_neither_plans_nor_sets_up(world: World, unique: str)
     request = {"task": TASK, "cluster": unique, "stages": ["SYNC_WORKDIR", "EXEC"], "file_mounts": {"/m": "s"}}
     result = await (await start(world.client, unique, request, 2)).result()
     assert (result["job_id"], result["status"]) == (2, "SUCCEEDED")
-    assert {call.split()[0] for call in world.calls} <= {"start_gang", "record_job", "list_ended"}
+    assert {call.split()[0] for call in world.calls} <= {"start_gang", "record_job", "list_ended", "lease_nodes"}
 
 
 async def test_e34_exec_on_an_unknown_cluster(world: World, unique: str) -> None:

@@ -11,6 +11,7 @@ from skyflow.catalog.table import Catalog
 from skyflow.clouds.local.folder import Folder, NodeRecord, NodeSpec
 from skyflow.clouds.local.host_client import ask
 from skyflow.clouds.local.lab import LabConfig
+from skyflow.clouds.local.power_off import POWER_OFF
 from skyflow.clouds.protocol import Capabilities, CloudAccess
 from skyflow.errors import NodeUnreachableError, ProvisionError, UsageError
 from skyflow.models.feature import CloudFeature
@@ -32,7 +33,14 @@ class LocalCloud:
     """The nodes of one host and one folder. Safe to make anew for every call."""
 
     name: ClassVar[str] = "local"
-    capabilities: ClassVar[Capabilities] = Capabilities(spot=True, stop=True, ports=True, host_bound=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        spot=True,
+        stop=True,
+        ports=True,
+        host_bound=True,
+        # Where the variable is missing, nothing happens: never the system's own command, which is this machine's.
+        power_off=f'eval "${POWER_OFF}"',
+    )
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -1,7 +1,7 @@
 """The folder of local nodes: where everything is, and what is recorded of each node. The only truth about nodes.
 
 host-id  host.lock  host.starting  host.log  host.sock (or host.socket-path)  config.yaml  stockouts.json
-nodes/<id>/           node.json  host_key  lock  node.log  home/  tmp/
+nodes/<id>/           node.json  host_key  lock  node.log  home/  tmp/  sessions/
                       stopped  stop.lock  boot-id (if it was ever stopped)
 nodes/.new-<id>/      a node that is being made
 nodes/.deleted-<id>/  a node that is being deleted
@@ -91,6 +91,11 @@ class NodeFolder:
     @property
     def host_key(self) -> Path:
         return self.path / "host_key"
+
+    @property
+    def sessions(self) -> Path:
+        """Has a file for each connection of a user."""
+        return self.path / "sessions"
 
     @property
     def stopped(self) -> Path:

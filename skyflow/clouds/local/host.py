@@ -34,6 +34,7 @@ from skyflow.clouds.local.folder import (
     NodeRecord,
     NodeSpec,
     hold,
+    holder,
     sign,
     write_atomically,
 )
@@ -199,6 +200,10 @@ class Host:
 
     def _list(self, peer: _Peer, match: dict[str, Any]) -> None:
         records = list(_matching(self._folder.records(), match))
+        for record in records:
+            folder = self._folder.node(record.id)
+            if folder.stopped.exists() and holder(folder.stop_lock) is not None:
+                self._halt(record.id)  # it is switching itself off: that is waited for
 
         def answer(failed: dict[str, str]) -> None:
             # One that cannot be started now (its port is taken) is not stopped: its jobs may run on.

@@ -13,12 +13,17 @@ from typing import Any
 
 import asyncssh
 
-from skyflow.clouds.local import command
+from skyflow.clouds.local import command, power_off
 from skyflow.clouds.local.folder import NodeFolder, NodeRecord, sign
-from skyflow.clouds.local.process import MARKER
+from skyflow.clouds.local.power_off import POWER_OFF
+from skyflow.clouds.local.process import MARKER, remove
+from skyflow.models.name import CLIENT_VERSION
 
 BOOT_ID = "SKYFLOW_BOOT_ID"
 """Environment variable that stands for the kernel's boot id (see skyflow/nodes/runner.sh)."""
+
+SESSIONS = "SKYFLOW_SESSIONS"
+"""Environment variable with the folder of the users' sessions (see skyflow/nodes/runner.sh)."""
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -59,6 +64,8 @@ def environment(record: NodeRecord, folder: NodeFolder) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "TMPDIR": str(folder.tmp),
         MARKER: record.id,
+        POWER_OFF: power_off.command(folder, record.id),
+        SESSIONS: str(folder.sessions),
         **({BOOT_ID: f"{_machine_boot_id()}/{boot}"} if boot else {}),
     }
 
@@ -78,11 +85,12 @@ class _Files(asyncssh.SFTPServer):  # type: ignore[misc]  # asyncssh is not type
 
 
 class _Login(asyncssh.SSHServer):  # type: ignore[misc]  # asyncssh is not type-checked
-    """Lets in the node's user with the cluster's key, nobody else."""
+    """Lets in the node's user with the cluster's key, nobody else. Keeps a file for each session that is not ours."""
 
-    def __init__(self, user: str, client_key: str) -> None:
+    def __init__(self, user: str, client_key: str, sessions: Path) -> None:
         self._user = user
         self._client_key = client_key
+        self._session = sessions / str(id(self))
         self._connection: Any = None
 
     def connection_made(self, connection: Any) -> None:
@@ -93,16 +101,26 @@ class _Login(asyncssh.SSHServer):  # type: ignore[misc]  # asyncssh is not type-
             self._connection.set_authorized_keys(asyncssh.import_authorized_keys(self._client_key))
         return True
 
+    def auth_completed(self) -> None:
+        version = self._connection.get_extra_info("client_version")
+        if version is None or CLIENT_VERSION not in version:
+            self._session.touch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._session.unlink(missing_ok=True)
+
 
 async def _serve(record: NodeRecord, folder: NodeFolder, listener: socket.socket, ready: Callable[[], None]) -> None:
     reaper = command.Reaper()
+    remove(folder.sessions)
+    folder.sessions.mkdir(mode=0o700)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await asyncssh.listen(
         sock=listener,
         config=None,
         server_host_keys=[str(folder.host_key)],
-        server_factory=partial(_Login, record.user, record.client_key),
+        server_factory=partial(_Login, record.user, record.client_key, folder.sessions),
         process_factory=partial(command.serve, reaper=reaper, env=environment(record, folder), cwd=folder.home),
         sftp_factory=partial(_Files, home=folder.home),
         encoding=None,
