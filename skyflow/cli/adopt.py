@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from skyflow.client import Client
 
 WARNING = (
-    "If the Temporal that they belonged to still lives somewhere, do not: two would own the same nodes, stop them and "
-    "delete them."
+    "If the Temporal that they belonged to still lives somewhere, adopt nothing: two would own the same nodes, stop "
+    "them and delete them."
 )
 
 
