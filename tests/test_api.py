@@ -57,8 +57,8 @@ class FakeClient:
         self.asked.append((cluster, options))
         return 1
 
-    async def autostop(self, cluster: str, minutes: int, down: bool, **options: Any) -> None:
-        self.asked.append((cluster, minutes, down, options))
+    async def autostop(self, cluster: str, minutes: int, down: bool, wait_for: str | None, **options: Any) -> None:
+        self.asked.append((cluster, minutes, down, wait_for, options))
 
     async def adopt(self, **options: Any) -> dict[str, Any]:
         self.asked.append(options)
@@ -111,10 +111,12 @@ def test_c05_c09_start_and_autostop_take_skypilots_parameters(client: FakeClient
     assert (handle.cluster_name, handle.num_nodes, handle.launched_resources) == ("a", 2, {"cloud": "local"})
     sky.autostop("a", 30, False, down_after="24h")
     sky.autostop("a", -1)
-    rule = {"idle_minutes_to_autostop": 5, "down": True, "retry_until_up": True, "force": True}
+    rule = {"idle_minutes_to_autostop": 5, "down": True, "retry_until_up": True, "wait_for": None, "force": True}
     assert client.asked == [
-        ("a", rule), ("a", 30, False, {"down_after": "24h"}), ("a", -1, False, {"down_after": None})
-    ]  # fmt: skip
+        ("a", rule),
+        ("a", 30, False, None, {"down_after": "24h"}),
+        ("a", -1, False, None, {"down_after": None}),
+    ]
 
 
 def test_c07_status_of_some_or_all(client: FakeClient) -> None:

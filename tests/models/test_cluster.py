@@ -786,14 +786,15 @@ def later(minutes: int = 5, down_after: int = 60) -> ClusterState:
 
 def test_a_cluster_is_stopped_when_idle_and_taken_down_later() -> None:
     state = later()
-    assert state.idle_due(IdleDue(uid="life-1", epoch=1)) == [StartStop("idle-life-1-1", 1)]
+    assert state.idle_due(IdleDue(uid="life-1", epoch=1)) == [AskSessions(1)]
+    assert state.sessions_seen(1, None, 301) == [StartStop("idle-life-1-1", 1)]
     state.reserve(Reserve(workflow_id="s", kind="stop", epoch=1), 301)
     actions = state.release(Release(workflow_id="s", nodes_stopped=True), 310, "life-2")
-    assert actions[-1] == ArmIdle(2, IdleRule(minutes=60, down=True))
+    assert actions[-1] == ArmIdle(2, IdleRule(minutes=60, down=True, wait_for="jobs"))
     assert (state.idle_since, state.view()["down_after"]) == (310, 60)
     assert state.idle_due(IdleDue(uid="life-1", epoch=1)) == [], "the clock from before the stop"
     assert state.overdue(310 + 3600) == []
-    assert state.overdue(310 + 3601) == [ArmIdle(2, IdleRule(minutes=60, down=True))]
+    assert state.overdue(310 + 3601) == [ArmIdle(2, IdleRule(minutes=60, down=True, wait_for="jobs"))]
     assert state.idle_due(IdleDue(uid="life-1", epoch=2)) == [StartDown("idle-life-1-2", 2)]
     assert state.reserve(Reserve(workflow_id="d", kind="down", epoch=2), 4000)[0].granted
 
@@ -826,7 +827,7 @@ def test_jobs_that_wait_keep_a_stopped_cluster() -> None:
     assert state.idle_since is None
     state.cancel_jobs(None, 30)
     assert state.release(Release(workflow_id="x2"), 31, "life-2") == [
-        ArmIdle(state.epoch, IdleRule(minutes=60, down=True))
+        ArmIdle(state.epoch, IdleRule(minutes=60, down=True, wait_for="jobs"))
     ]
     assert state.idle_since == 31
 
@@ -839,7 +840,7 @@ def test_a_stopped_cluster_takes_what_can_matter_to_it() -> None:
     with pytest.raises(ClusterNotUpError, match="is STOPPED: it has no idle rule"):
         state.set_autostop(AutostopSetting(minutes=5), 61)
     [arm] = state.set_autostop(AutostopSetting(minutes=5, down_after=0), 62)
-    assert arm == ArmIdle(state.epoch, IdleRule(minutes=0, down=True))
+    assert arm == ArmIdle(state.epoch, IdleRule(minutes=0, down=True, wait_for="jobs"))
 
 
 @pytest.mark.parametrize(
