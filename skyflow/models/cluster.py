@@ -16,6 +16,7 @@ from skyflow.errors import (
     NotSupportedError,
     UsageError,
 )
+from skyflow.models.change import DOWN, KEEP_SECONDS, MAX_UNTOLD, Listener, Seen, differences, why
 from skyflow.models.cluster_facts import ClusterFacts
 from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord
 from skyflow.models.node import NodeStatus
@@ -75,6 +76,9 @@ class ClusterState(ClusterFacts):
         """
         op = self._operation(request.workflow_id)
         actions: list[Action] = []
+        if not self.is_heard():
+            self.seen = Seen.of(self)  # whoever listens from now on is told what changes from now on
+        self.webhook = request.webhook
         if op is None:
             self._admit(request)
             self.unwanted = self.unwanted and request.kind in ("stop", "down")
@@ -197,7 +201,7 @@ class ClusterState(ClusterFacts):
         self.leftover = self.leftover or release.nodes_left
         unmade = op.exclusive and not self.nodes and not self.leftover
         if release.nodes_deleted and (op.kind == "down" or unmade):
-            actions += self._end_life(next_uid, now)
+            actions += self._end_life(next_uid, now, why(op.workflow_id))
         elif release.nodes_stopped and self.nodes:
             actions += self._stopped(now)
         elif op.kind in ("launch", "start") and op.granted and self.stopped and not self.is_active():
@@ -210,6 +214,7 @@ class ClusterState(ClusterFacts):
                 self.unwanted = True
             self.idle_since = None
         failed = op.kind in ("stop", "down") and op.granted and not (release.nodes_stopped or release.nodes_deleted)
+        self.note(now, why(op.workflow_id))
         return actions + self._settle(now, RETRY_CHECKS * self.check_seconds if failed else 0)
 
     def take_over(self, workflow_id: str, successor: str) -> None:
@@ -286,6 +291,41 @@ class ClusterState(ClusterFacts):
             return []
         due = self.idle_since + self.rule.minutes * 60
         return [ArmIdle(self.epoch, self.rule)] if now > due else []
+
+    def note(self, now: float, reason: str = "", over: bool = False) -> None:
+        """Keeps, for those who listen, what has changed since they were told last.
+
+        Args:
+            now: when.
+            reason: of a change of the cluster itself.
+            over: this life of it ends.
+        """
+        if not self.is_heard():
+            return
+        seen = Seen.of(self)
+        if over:
+            seen.status = DOWN if self.seen.status else ""
+        for change in differences(self.seen, self, seen, reason):
+            self.noted += 1
+            change.number, change.time, change.cluster, change.uid = self.noted, now, self.name, self.uid
+            if self.webhook:
+                self.unposted.append(change)
+            if change.job_id is not None and self.jobs[change.job_id].callback:
+                self.uncalled.append(change)
+        self.seen = seen
+        kept = len(self.unposted) + len(self.uncalled)
+        self.unposted, self.uncalled = self.unposted[-MAX_UNTOLD:], self.uncalled[-MAX_UNTOLD:]
+        self.forgotten += kept - len(self.unposted) - len(self.uncalled)
+
+    def told(self, listener: Listener, number: int, now: float) -> None:
+        """This listener was told every change up to this number. What is too old is not told any more."""
+        left = [change for change in self.untold(listener) if change.number > number]
+        kept = [change for change in left if now - change.time < KEEP_SECONDS]
+        self.forgotten += len(left) - len(kept)
+        if listener == "webhook":
+            self.unposted = kept
+        else:
+            self.uncalled = kept
 
     # What follows from every event
 
@@ -458,17 +498,22 @@ class ClusterState(ClusterFacts):
                 self.up[rank] = UpInterval.begin(self.name, self.uid, node, self.offer, now)
                 self.unbooked.append(self.up[rank])
 
-    def _end_life(self, next_uid: str, now: float) -> list[Action]:
+    def _end_life(self, next_uid: str, now: float, reason: str) -> list[Action]:
         ended = LifeEnded(self.uid, tuple(self.notify_end))
         waiting = {op.job_id for op in self.operations}
         actions: list[Action] = [ended]
-        actions += [AbandonJob(job.id, self.uid) for job in self.active_jobs() if job.id not in waiting and job.ranks]
+        left = [job for job in self.active_jobs() if job.id not in waiting]
+        actions += [AbandonJob(job.id, self.uid) for job in left if job.ranks]
+        for job in left:
+            job.status, job.reason = JobStatus.CANCELLED, "Its nodes were taken down."
+        self.note(now, reason, over=True)
         if self.nodes:
             self.nodes = []
             self._count_up(now)
         self.nodes, self.offer, self.cursors, self.notify_end, self.places, self.lost = [], None, {}, [], [], []
         self.ports = []
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id in waiting}
+        self.seen = Seen(jobs={job_id: status for job_id, status in self.seen.jobs.items() if job_id in waiting})
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
         self.made_by, self.leftover, self.stopped = "", False, False

@@ -30,6 +30,9 @@ PATIENCE = 60.0
 """Seconds a worker waits for a server that does not answer yet."""
 
 
+WEBHOOK_SECRET = "SKYFLOW_WEBHOOK_SECRET"
+"""Environment variable of the key that signs what webhooks are sent. It is no setting, so that no file has it."""
+
 COLLECT_EVERY = 50_000
 """Objects between two looks of the garbage collector: a sync makes hundreds of thousands that it would look through."""
 
@@ -65,6 +68,8 @@ async def run(settings: Settings, interceptors: Sequence[Interceptor] = ()) -> N
         connections=Connections(),
         deployment=await ensure_deployment(client),
         search_attributes=await has_search_attributes(client),
+        webhook_secret=os.environ.get(WEBHOOK_SECRET, ""),
+        callback_env=_callback_env(settings, supervised),
     )
     hosts = sorted({cloud.host for cloud in await clouds.enabled(settings) if cloud.host})
     print(f"serving {endpoint.address}, and host {', '.join(hosts)}", file=sys.stderr, flush=True)
@@ -72,6 +77,13 @@ async def run(settings: Settings, interceptors: Sequence[Interceptor] = ()) -> N
         await serve(workers(context, hosts, interceptors), stop)
     finally:
         context.connections.close()
+
+
+def _callback_env(settings: Settings, supervised: bool) -> dict[str, str] | None:
+    """The environment of callbacks, if they run here: this process's, without what is only its own."""
+    if settings.event_callbacks == "off" or (settings.event_callbacks == "auto" and not supervised):
+        return None
+    return {name: value for name, value in os.environ.items() if name not in (MARK, WEBHOOK_SECRET)}
 
 
 async def _connect(endpoint: Endpoint) -> Client:

@@ -16,6 +16,7 @@ from skyflow.activities.cluster import ClusterActivities
 from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import HeartbeatInterceptor
 from skyflow.activities.ledger import LedgerActivities
+from skyflow.activities.listener import ListenerActivities
 from skyflow.activities.node import NodeActivities
 from skyflow.activities.plan import PlanActivities
 from skyflow.activities.sync import SyncActivities
@@ -34,7 +35,7 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
     """Every activity, by the kind of queue that serves it. Tests enumerate this."""
     cluster, plan, cloud = ClusterActivities(context), PlanActivities(context), CloudActivities(context)
     sync, node, watch = SyncActivities(context), NodeActivities(context), WatchActivities(context)
-    ledger = LedgerActivities(context)
+    ledger, listener = LedgerActivities(context), ListenerActivities(context)
     return {
         "quick": [
             cluster.reserve_cluster,
@@ -50,6 +51,7 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
             node.record_job,
             ledger.book_intervals,
             ledger.close_intervals,
+            listener.keep_callback,
         ],
         "cloud": [
             cloud.create_nodes,
@@ -59,7 +61,7 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
             cloud.start_nodes,
         ],
         "sync": [sync.sync_workdir, sync.sync_file_mounts, node.list_ended, node.count_running],
-        "watch": [watch.watch_nodes, watch.run_setup],
+        "watch": [watch.watch_nodes, watch.run_setup, listener.post_changes, listener.run_callbacks],
     }
 
 

@@ -67,6 +67,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.workflows.job import JobWorkflow
     from skyflow.workflows.operation import OperationRequest
     from skyflow.workflows.stop import StopWorkflow
+    from skyflow.workflows.telling import Telling
 
 CLUSTER = SearchAttributeKey.for_keyword("SkyflowCluster")
 STATUS = SearchAttributeKey.for_keyword("SkyflowStatus")
@@ -101,13 +102,14 @@ class ClusterWorkflow:
             started = workflow.info().start_time
             state.uid = f"{started:%Y%m%dT%H%M%S}-{workflow.info().run_id[:8]}"
             state.rule = IdleRule(minutes=state.safety_minutes, safety=True)
+        self.telling = Telling(state, self._now)
         self.actions: list[Action] = []
         self.updates = 0
         self.shown: dict[str, Any] = {}
 
     @workflow.run
     async def run(self, state: ClusterState) -> None:
-        beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._book())]
+        beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._book()), *self.telling.tasks()]
         check: asyncio.Task[None] | None = None
         while True:
             await self._show()
@@ -134,12 +136,12 @@ class ClusterWorkflow:
         return bool(self.actions) or self._may_close() or self._may_continue()
 
     def _may_close(self) -> bool:
-        return self.state.is_over() and not self.state.unbooked and self._is_quiet()
+        return self.state.is_over() and not self.state.unbooked and self.telling.is_done() and self._is_quiet()
 
     def _may_continue(self) -> bool:
         """Whether the history is long, and this is a good moment to begin a new one."""
         is_long = workflow.info().is_continue_as_new_suggested() or self.updates >= MAX_UPDATES
-        return is_long and self._is_quiet()
+        return is_long and self._is_quiet() and not self.telling.is_at_work()
 
     def _is_quiet(self) -> bool:
         return not self.actions and workflow.all_handlers_finished()
@@ -149,6 +151,7 @@ class ClusterWorkflow:
 
     def _do(self, actions: list[Action]) -> None:
         self.actions += actions
+        self.state.note(self._now())
 
     # The actions
 

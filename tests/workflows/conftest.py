@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from temporalio.worker import Worker
 from skyflow.activities.cluster import ClusterActivities, update
 from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import HeartbeatInterceptor
+from skyflow.activities.listener import ListenerActivities
 from skyflow.errors import NodeUnreachableError
 from skyflow.models.calls import (
     ClosingCall,
@@ -25,6 +27,7 @@ from skyflow.models.calls import (
     GangStart,
     JobSubmission,
     LedgerCalls,
+    ListenerCalls,
     NodeCalls,
     PlanCalls,
     RecordCall,
@@ -38,6 +41,7 @@ from skyflow.models.calls import (
     WatchReport,
     WatchRequest,
 )
+from skyflow.models.change import CallbackSpec, Change, Told
 from skyflow.models.job import RankEnd
 from skyflow.models.name import task_queue
 from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, Offer
@@ -45,12 +49,13 @@ from skyflow.models.operation import Expect, Place
 from skyflow.models.plan import Explanation, Plan, PlanRequest
 from skyflow.models.usage import UpInterval
 from skyflow.settings import Settings
+from skyflow.store.store import open_store
 from skyflow.worker.converter import data_converter
 from skyflow.worker.sandbox import WORKFLOWS, sandbox
 
 
 @dataclass
-class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
+class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls, ListenerCalls):
     """Clouds and nodes that exist in memory. `ends` says with which code each unit ends, once it was started."""
 
     client: Client
@@ -78,6 +83,7 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
     before_stop: Callable[[], Awaitable[Any]] = lambda: asyncio.sleep(0)
     no_start: list[Exception] = field(default_factory=list)
     """What the next starts answer."""
+    context: Context | None = None
 
     @activity.defn
     async def rank_offers(self, request: PlanRequest) -> Plan:
@@ -97,6 +103,23 @@ class World(PlanCalls, LedgerCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls
         for interval in self.ledger.values():
             if interval.uid == closing.uid:
                 interval.ended = interval.ended or closing.ended
+
+    @activity.defn
+    async def post_changes(self, changes: list[Change]) -> Told:
+        return await self.listeners().post_changes(changes)
+
+    @activity.defn
+    async def keep_callback(self, spec: CallbackSpec) -> None:
+        await self.listeners().keep_callback(spec)
+
+    @activity.defn
+    async def run_callbacks(self, changes: list[Change]) -> None:
+        await self.listeners().run_callbacks(changes)
+
+    def listeners(self) -> ListenerActivities:
+        """The real ones, for a test that has a context for them."""
+        assert self.context is not None
+        return ListenerActivities(self.context)
 
     @activity.defn
     async def create_nodes(self, request: GangRequest) -> list[Node]:
@@ -246,12 +269,22 @@ def offer(zone: str, price: float = 1) -> Offer:
 
 
 @asynccontextmanager
-async def served(address: str, folder: Path, kind: type[W], clusters: type[Clusters] = Clusters) -> AsyncIterator[W]:
-    """A fake world, served by a worker with the real workflows."""
+async def served(
+    address: str, folder: Path, kind: type[W], clusters: type[Clusters] = Clusters, **env: str
+) -> AsyncIterator[W]:
+    """A fake world, served by a worker with the real workflows, and with these settings."""
     client = await Client.connect(address, data_converter=data_converter)
-    settings = Settings.from_env({"SKYFLOW_HOME": str(folder), "SKYFLOW_CHECK_SECONDS": "0.5"})
-    context = Context(settings, client, store=None, connections=None, deployment="d", search_attributes=False)  # type: ignore[arg-type]
-    world = kind(client, [offer("a", 1), offer("b", 2)])
+    settings = Settings.from_env({"SKYFLOW_HOME": str(folder), "SKYFLOW_CHECK_SECONDS": "0.5", **env})
+    context = Context(
+        settings,
+        client,
+        store=open_store(settings.store),
+        connections=None,  # type: ignore[arg-type]
+        deployment="d",
+        search_attributes=False,
+        callback_env=None if settings.event_callbacks == "off" else dict(os.environ),
+    )
+    world = kind(client, [offer("a", 1), offer("b", 2)], context=context)
     all_activities = [*clusters(context).activities(), *world.activities()]
     workers = [
         Worker(
