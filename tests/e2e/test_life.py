@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +105,15 @@ def test_events_tell_the_story_also_of_what_is_gone(user: User, life: str) -> No
     assert [what for what in told if what in story] == story
     assert "Stop, because it was idle, ended: 1 node(s)." in user.ok("events", life)
     assert user.run("events", "nobody").returncode == 3
+
+
+def test_a_callback_runs_here_because_the_worker_is_the_users_own(user: User, life: str, tmp_path: Path) -> None:
+    (tmp_path / "task.yaml").write_text(
+        f"run: 'true'\nevent_callback: echo $JOB_STATUS ${{SKYFLOW_SUPERVISED-}} >> {tmp_path}/log\n"
+    )
+    (tmp_path / "log").touch()
+    user.ok("exec", life, str(tmp_path / "task.yaml"))
+    until(lambda: (tmp_path / "log").read_text().splitlines()[2:] == ["SUCCEEDED"])
 
 
 def test_wrong_calls(user: User, life: str) -> None:

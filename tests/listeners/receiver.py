@@ -19,6 +19,8 @@ class Receiver:
     url: str = ""
     answers: list[int] = field(default_factory=list)
     """Of the next requests; 200 after them. 0 is silence."""
+    only: str = ""
+    """The cluster that `answers` are for; all if empty."""
     came: list[dict[str, Any]] = field(default_factory=list)
     """The bodies of all requests."""
     acknowledged: list[dict[str, Any]] = field(default_factory=list)
@@ -52,9 +54,11 @@ def receive(port: int = 0) -> Iterator[Receiver]:
             receiver.raw.append(data)
             receiver.headers.append(dict(self.headers))
             receiver.came.append(json.loads(data))
-            status = receiver.answers.pop(0) if receiver.answers else 200
+            body = json.loads(data)
+            chosen = receiver.only in ("", body["cluster"])
+            status = receiver.answers.pop(0) if receiver.answers and chosen else 200
             if status == 200:
-                receiver.acknowledged.append(json.loads(data))
+                receiver.acknowledged.append(body)
             if status == 0:
                 time.sleep(0.5)
                 return

@@ -94,14 +94,14 @@ async def test_a_webhook_is_told_the_story_once_and_in_order(
 async def test_a_receiver_that_fails_is_told_everything_in_order_later(
     world: DyingWorld, receiver: Receiver, unique: str
 ) -> None:
-    receiver.answers = [500, 302, 404, 0]
+    receiver.answers, receiver.only = [500, 302, 404, 0], unique
     await launch_and_down(world, unique)
     await heard(receiver, unique, STORY)
     await until(lambda: closed(world.client, cluster_workflow_id(unique)))
     came = receiver.tries(unique)
     ids = [body["event"] for body in came]
     assert ids == sorted(ids)
-    assert len(ids) > len(set(ids)) == len(STORY), "each try has the same id"
+    assert ids[:5] == ids[:1] * 5, "each try has the same id"
     assert {f"{unique}/{came[0]['uid']}/{number}" for number in range(1, 8)} == set(ids)
 
 
