@@ -9,6 +9,8 @@ granted in the order in which they came.
 
 from __future__ import annotations
 
+import math
+
 from skyflow.errors import (
     ClusterDoesNotExist,
     ClusterNotUpError,
@@ -326,6 +328,13 @@ class ClusterState(ClusterFacts):
             self.unposted = kept
         else:
             self.uncalled = kept
+
+    def seconds_to_overdue(self, now: float) -> float:
+        """How long until its idle rule is overdue, so that whoever forgot it is reminded; infinite without one."""
+        if self.idle_since is None or self.rule is None or not self.runs():
+            return math.inf
+        left = self.idle_since + self.rule.minutes * 60 - now
+        return max(left, 0) + RETRY_CHECKS * self.check_seconds
 
     # What follows from every event
 

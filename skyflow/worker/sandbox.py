@@ -1,4 +1,4 @@
-"""The workflows that a worker runs, and the sandbox that they run in."""
+"""The workflows that a worker runs, and the sandbox in which the tests run them: it finds what is not deterministic."""
 
 from __future__ import annotations
 

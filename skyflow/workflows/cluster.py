@@ -61,8 +61,8 @@ with workflow.unsafe.imports_passed_through():
         Submission,
     )
     from skyflow.models.status import JobStatus
-    from skyflow.workflows.autostop import CHECKS_APART, AutostopState, AutostopWorkflow, Clock
-    from skyflow.workflows.call import call, is_being_cancelled, signal, start_child, wait_for
+    from skyflow.workflows.autostop import AutostopState, AutostopWorkflow, Clock
+    from skyflow.workflows.call import call, calm_pauses, is_being_cancelled, signal, start_child, wait_for
     from skyflow.workflows.down import DownWorkflow
     from skyflow.workflows.job import JobWorkflow
     from skyflow.workflows.operation import OperationRequest
@@ -111,11 +111,16 @@ class ClusterWorkflow:
     async def run(self, state: ClusterState) -> None:
         beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._book()), *self.telling.tasks()]
         check: asyncio.Task[None] | None = None
+        calm = calm_pauses(self.state.check_seconds)
         while True:
             await self._show()
             await self._guard()
-            pause = self.state.check_seconds * (1 if self.state.is_active() else CHECKS_APART)
-            if not await wait_for(self._has_work, pause, "until the next check that everybody is there"):
+            pause = self.state.check_seconds
+            if not self.state.is_active():
+                pause = min(next(calm), self.state.seconds_to_overdue(self._now()))
+            if await wait_for(self._has_work, pause, "until the next check that everybody is there"):
+                calm = calm_pauses(self.state.check_seconds)
+            else:
                 if self.state.served == 0 and workflow.all_handlers_finished():
                     return
                 if check is None or check.done():
