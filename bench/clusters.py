@@ -35,8 +35,9 @@ from skyflow.worker.main import run as run_worker
 
 CLUSTERS = int(os.environ.get("SKYFLOW_BENCH_CLUSTERS", "5000"))
 AT_ONCE = 50
-SETTLE_SECONDS = 30.0
-SECONDS = float(os.environ.get("SKYFLOW_BENCH_SECONDS", "120"))
+SETTLE_SECONDS = 60.0
+"""What the start of so many leaves to be done. Their first checks come later, 450 seconds after each began."""
+SECONDS = float(os.environ.get("SKYFLOW_BENCH_SECONDS", "60"))
 IDLE_MINUTES = 24 * 60
 MEGABYTES = 250
 CORE = 0.02

@@ -27,7 +27,7 @@ from skyflow.worker.sandbox import WORKFLOWS
 SLOTS: dict[QueueKind, int] = {"quick": 100, "cloud": 20, "sync": 8, "watch": 1000}
 """Activities at once, by kind of queue. A watch takes one slot a cluster for as long as something runs there."""
 
-CACHED = 500
+CACHED = 300
 """Workflows in memory. Any other is replayed from its history when something happens to it.
 
 They run without Temporal's sandbox, which takes 0.2 MB and 20 ms of processor time for each that it loads: with
