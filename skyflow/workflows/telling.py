@@ -58,6 +58,7 @@ class Telling:
         while True:
             await workflow.wait_condition(lambda: bool(self._state.untold(listener)))
             batch = self._state.untold(listener)[:BATCH]
+            known = self._state.noted
             self._at_work.add(listener)
             try:
                 told = await self._call(listener, batch)
@@ -75,11 +76,11 @@ class Telling:
             if told.trouble:
                 workflow.logger.warning("the %s could not be told: %s", listener, told.trouble)
                 # Something new is tried at once: of several receivers, only one may be away.
-                has_news = partial(self._has_news, listener, batch[-1].number)
+                has_news = partial(self._has_news, listener, known)
                 await wait_for(has_news, next(waits), f"until the {listener} is told again")
 
-    def _has_news(self, listener: Listener, last: int) -> bool:
-        return any(change.number > last for change in self._state.untold(listener))
+    def _has_news(self, listener: Listener, known: int) -> bool:
+        return any(change.number > known for change in self._state.untold(listener))
 
     async def _call(self, listener: Listener, batch: list[Change]) -> Told:
         summary = f"tell the {listener}: " + ", ".join(_title(change) for change in batch[:3])
