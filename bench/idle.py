@@ -23,10 +23,10 @@ def run() -> list[Ratio]:
         time.sleep(SETTLE_SECONDS)
         supervisor = json.loads((home.path / ".skyflow/server/server.json").read_text())["pid"]
         pids = [supervisor, *_children(supervisor)]
-        before = sum(_cpu_seconds(pid) for pid in pids)
+        before = sum(cpu_seconds(pid) for pid in pids)
         time.sleep(SECONDS)
-        busy = (sum(_cpu_seconds(pid) for pid in pids) - before) / SECONDS
-        memory = {_name(pid): _megabytes(pid) for pid in pids}
+        busy = (sum(cpu_seconds(pid) for pid in pids) - before) / SECONDS
+        memory = {_name(pid): megabytes(pid) for pid in pids}
         return [
             Ratio("idle: memory of server + worker", sum(memory.values()), MEGABYTES, 1, "MB", memory),
             Ratio("idle: share of one core", busy, CORE, 1, ""),
@@ -38,13 +38,14 @@ def _children(pid: int) -> list[int]:
     return [int(word) for word in done.stdout.split()]
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used."""
     with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
         fields = stat.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _megabytes(pid: int) -> float:
+def megabytes(pid: int) -> float:
     """Proportional set size: what is shared counts once."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as rollup:
         return next(int(line.split()[1]) for line in rollup if line.startswith("Pss:")) * 1024 / 1e6

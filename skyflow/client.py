@@ -266,7 +266,7 @@ class Client(WorkflowClient):
             with self.errors():
                 async for execution in self._client.list_workflows(query):
                     view = (await execution.memo()).get("cluster")
-                    if view:
+                    if view and not view.get("over"):  # what is over only waits until everybody was told
                         found.append(view)
         if refresh:
             found = await asyncio.gather(*(self._refreshed(view) for view in found))
@@ -546,11 +546,15 @@ class Client(WorkflowClient):
         with suppress(WorkflowAbsentError), self.errors():
             description = await handle.describe()
             if description.status is not None and description.status.name == "RUNNING":
-                return dict((await description.memo()).get("cluster") or {})
+                view = dict((await description.memo()).get("cluster") or {})
+                return None if view.get("over") else view
         return None
 
     async def _cluster(self, name: str) -> dict[str, Any]:
-        return dict(await self._ask_cluster(check_cluster_name(name), "status"))
+        view = dict(await self._ask_cluster(check_cluster_name(name), "status"))
+        if view.get("over"):
+            raise ClusterDoesNotExist(f"Cluster {name!r} does not exist. See: skyflow status")
+        return view
 
     async def _ask_cluster(self, name: str, query: str) -> Any:
         from temporalio.client import WorkflowQueryRejectedError

@@ -262,7 +262,7 @@ def test_the_command_line_refuses_before_it_starts_anything(monkeypatch: pytest.
 
 def test_the_synchronous_api_refuses_before_it_starts_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skyflow.api._run", lambda body: pytest.fail("connected"))
-    task = skyflow.Task(run="x", event_callback="y")
+    task = skyflow.Task(run="x", docker_image="y")
     for call in (lambda: skyflow.launch(task), lambda: skyflow.exec(task, "c")):
-        with pytest.raises(NotSupportedError, match="event_callback"):
+        with pytest.raises(NotSupportedError, match="docker_image"):
             call()

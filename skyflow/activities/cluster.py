@@ -37,6 +37,7 @@ class ClusterActivities(ClusterCalls):
     async def reserve_cluster(self, call: ReserveCall) -> Reservation:
         """See ClusterCalls. It is what a launch does first, so here a client with another store is refused."""
         self.context.check_store(call.store)
+        call.reserve.webhook = bool(self.context.settings.webhooks)
         await self._check_still_wanted(call.reserve)
         if not call.create:
             answer: Reservation = await self._update(call.cluster, "reserve", call.reserve, Reservation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
@@ -32,6 +32,10 @@ class Context:
     """Id of this namespace's deployment: part of every name and tag made from here."""
     search_attributes: bool
     """Whether the namespace has skyflow's search attributes."""
+    webhook_secret: str = ""
+    """Key that signs what webhooks are sent; empty: it is not signed."""
+    callback_env: Mapping[str, str] | None = None
+    """Environment of callbacks; None: this worker runs none."""
 
     def check_store(self, url: str | None) -> None:
         """Raises UsageError if a client says that its store is another one."""

@@ -70,7 +70,7 @@ class LifeActivities(LifeCalls):
         seen = [*await spec.job_ids(store, ref.cluster, ref.uid), *await log.job_ids(store, ref.cluster, ref.uid)]
         state = revived(known, self.context.deployment, open_intervals, max(seen, default=0))
         state.check_seconds, state.safety_minutes = settings.check_seconds, settings.safety_minutes
-        state.search_attributes = self.context.search_attributes
+        state.search_attributes, state.webhook = self.context.search_attributes, bool(settings.webhooks)
         workflow_id = cluster_workflow_id(ref.cluster)
         try:
             await self.context.client.start_workflow(

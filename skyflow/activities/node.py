@@ -152,7 +152,7 @@ class NodeActivities(NodeCalls):
         """See NodeCalls."""
         job: JobRecord = call.job
         job.status, job.returncode, job.reason = call.end.status, call.end.returncode, call.end.reason
-        row = job.model_dump(mode="json", exclude={"spec", "cancelling"})
+        row = job.model_dump(mode="json", exclude={"spec", "cancelling", "callback"})
         await put_record(self.context.store, call.cluster, call.uid, run_unit(job.id), row)
 
     async def _cancel(self, gang: Gang, unit: str, code: int, grace: float | None = None) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field
 from temporalio import activity
 
 from skyflow.models.adoption import AdoptRequest, Known, LifeRef
+from skyflow.models.change import CallbackSpec, Change, Told
 from skyflow.models.job import Gang, JobEnd, JobRecord, JobSpec, RankEnd, Units
 from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, TaggedNode
 from skyflow.models.operation import (
@@ -247,6 +248,27 @@ class LifeCalls:
         Returns:
             Whether it runs now; False if nothing is kept of it any more, or the name is another cluster's.
         """
+        raise NotImplementedError
+
+
+class ListenerCalls:
+    """Who is told of changes of state. Task queue `skyflow-watch`, but keep_callback: `skyflow`."""
+
+    @activity.defn
+    async def post_changes(self, changes: list[Change]) -> Told:
+        """Named by the cluster and the change's number: what a webhook has acknowledged is noted in the store, and not
+        sent again. A worker that dies between the two sends that one once more, under the same id."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def keep_callback(self, spec: CallbackSpec) -> None:
+        """Named by the launch; writing it again changes nothing."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def run_callbacks(self, changes: list[Change]) -> None:
+        """Named by the job and the change's number: what has run to its end is noted in the store, and not run again.
+        A script dies with its worker, and then begins anew."""
         raise NotImplementedError
 
 

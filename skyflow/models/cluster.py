@@ -9,6 +9,8 @@ granted in the order in which they came.
 
 from __future__ import annotations
 
+import math
+
 from skyflow.errors import (
     ClusterDoesNotExist,
     ClusterNotUpError,
@@ -16,6 +18,7 @@ from skyflow.errors import (
     NotSupportedError,
     UsageError,
 )
+from skyflow.models.change import DOWN, KEEP_SECONDS, MAX_UNTOLD, Listener, Seen, differences, why
 from skyflow.models.cluster_facts import ClusterFacts
 from skyflow.models.idle import WAIT_FOR, check_wait_for
 from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units
@@ -82,6 +85,9 @@ class ClusterState(ClusterFacts):
         """
         op = self._operation(request.workflow_id)
         actions: list[Action] = []
+        if not self.is_heard():
+            self.seen = Seen.of(self)  # whoever listens from now on is told what changes from now on
+        self.webhook = request.webhook
         if op is None:
             self._admit(request)
             self.unwanted = self.unwanted and request.kind in ("stop", "down")
@@ -206,7 +212,7 @@ class ClusterState(ClusterFacts):
         unmade = op.exclusive and not self.nodes and not self.leftover
         if release.nodes_deleted and (op.kind == "down" or unmade):
             actions += self._drop_overridden(op, now)
-            actions += self._end_life(next_uid, now, left=release.purged)
+            actions += self._end_life(next_uid, now, why(op.workflow_id), left=release.purged)
         elif release.nodes_stopped and self.nodes:
             actions += self._drop_overridden(op, now)
             actions += self._stopped(now)
@@ -221,6 +227,7 @@ class ClusterState(ClusterFacts):
                 self.unwanted = True
             self.idle_since = None
         failed = op.kind in ("stop", "down") and op.granted and not (release.nodes_stopped or release.nodes_deleted)
+        self.note(now, why(op.workflow_id))
         return actions + self._settle(now, RETRY_CHECKS * self.check_seconds if failed else 0)
 
     def take_over(self, workflow_id: str, successor: str) -> None:
@@ -373,6 +380,49 @@ class ClusterState(ClusterFacts):
             job = self.jobs[job_id] = JobRecord(id=job_id, num_nodes=len(ranks), demand=whole, submitted_at=now)
         job.spec = job.spec or spec_key(self.name, self.uid, job_id)
         job.ranks, job.devices = ranks, dict.fromkeys(ranks, devices)
+
+    def note(self, now: float, reason: str = "", over: bool = False) -> None:
+        """Keeps, for those who listen, what has changed since they were told last.
+
+        Args:
+            now: when.
+            reason: of a change of the cluster itself.
+            over: this life of it ends.
+        """
+        if not self.is_heard():
+            return
+        seen = Seen.of(self)
+        if over:
+            seen.status = DOWN if self.seen.status else ""
+        for change in differences(self.seen, self, seen, reason):
+            self.noted += 1
+            change.number, change.time, change.cluster, change.uid = self.noted, now, self.name, self.uid
+            if self.webhook:
+                self.unposted.append(change)
+            if change.job_id is not None and self.jobs[change.job_id].callback:
+                self.uncalled.append(change)
+        self.seen = seen
+        kept = len(self.unposted) + len(self.uncalled)
+        self.unposted, self.uncalled = self.unposted[-MAX_UNTOLD:], self.uncalled[-MAX_UNTOLD:]
+        self.forgotten += kept - len(self.unposted) - len(self.uncalled)
+
+    def told(self, listener: Listener, number: int, now: float) -> None:
+        """This listener was told every change up to this number. What is too old is not told any more."""
+        left = [change for change in self.untold(listener) if change.number > number]
+        kept = [change for change in left if now - change.time < KEEP_SECONDS]
+        self.forgotten += len(left) - len(kept)
+        if listener == "webhook":
+            self.unposted = kept
+        else:
+            self.uncalled = kept
+
+    def seconds_to_overdue(self, now: float) -> float:
+        """How long until its idle rule is overdue, so that whoever forgot it is reminded; infinite without one."""
+        rule = self.clock_rule()
+        if self.idle_since is None or rule is None:
+            return math.inf
+        left = self.idle_since + rule.minutes * 60 - now
+        return max(left, 0) + RETRY_CHECKS * self.check_seconds
 
     # What follows from every event
 
@@ -576,11 +626,15 @@ class ClusterState(ClusterFacts):
                 job.status, job.ended_at, job.reason = JobStatus.CANCELLED, now, "Its cluster was purged."
         return actions
 
-    def _end_life(self, next_uid: str, now: float, left: bool = False) -> list[Action]:
+    def _end_life(self, next_uid: str, now: float, reason: str, left: bool = False) -> list[Action]:
         ended = LifeEnded(self.uid, tuple(self.notify_end), tuple(self.places) if left else ())
         waiting = {op.job_id for op in self.operations}
         actions: list[Action] = [ended]
-        actions += [AbandonJob(job.id, self.uid) for job in self.active_jobs() if job.id not in waiting and job.ranks]
+        undone = [job for job in self.active_jobs() if job.id not in waiting]
+        actions += [AbandonJob(job.id, self.uid) for job in undone if job.ranks]
+        for job in undone:
+            job.status, job.reason = JobStatus.CANCELLED, "Its nodes were taken down."
+        self.note(now, reason, over=True)
         if left:  # they cost until the guardian has deleted them: it ends what is open in the ledger, and what is kept
             self.up = {}
         else:
@@ -591,6 +645,7 @@ class ClusterState(ClusterFacts):
         self.nodes, self.offer, self.cursors, self.notify_end, self.places, self.lost = [], None, {}, [], [], []
         self.ports = []
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id in waiting}
+        self.seen = Seen(jobs={job_id: status for job_id, status in self.seen.jobs.items() if job_id in waiting})
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
         self.made_by, self.leftover, self.stopped, self.stopped_unseen = "", False, False, None

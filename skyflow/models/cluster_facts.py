@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from skyflow.models.change import Change, Listener, Seen
 from skyflow.models.job import Gang, JobRecord, as_row
 from skyflow.models.name import job_workflow_id
 from skyflow.models.node import Node, Offer
@@ -79,6 +80,18 @@ class ClusterFacts(Wire):
     """In the tags of its next life's nodes, if other than in this one's: it was adopted by another namespace."""
     leased: str = ""
     """What its nodes were last told about their lease; something else if any of them must be told."""
+    webhook: bool = False
+    """Whether changes of state are told to a webhook."""
+    noted: int = 0
+    """How many changes there were while somebody listened."""
+    seen: Seen = Field(default_factory=Seen)
+    """How the cluster looked after the last of them."""
+    unposted: list[Change] = Field(default_factory=list)
+    """Changes that the webhooks have not been told yet."""
+    uncalled: list[Change] = Field(default_factory=list)
+    """Changes of jobs whose callbacks have not run yet."""
+    forgotten: int = 0
+    """How many of both were too many to be kept."""
 
     # Facts
 
@@ -123,6 +136,14 @@ class ClusterFacts(Wire):
     def is_over(self) -> bool:
         """Nothing exists and nobody wants anything."""
         return not self.nodes and not self.operations and self.served > 0
+
+    def is_heard(self) -> bool:
+        """Whether anybody listens to its changes of state. If not, nothing is kept of them."""
+        return self.webhook or any(job.callback for job in self.jobs.values())
+
+    def untold(self, listener: Listener) -> list[Change]:
+        """What this listener has not been told yet, in order."""
+        return self.unposted if listener == "webhook" else self.uncalled
 
     def runs(self) -> bool:
         """Whether there are nodes that run."""
@@ -200,6 +221,7 @@ class ClusterFacts(Wire):
             "places": [place.model_dump() for place in self.places],
             "active_jobs": len(self.active_jobs()),
             "next_job": self.next_job,
+            **({"over": True} if self.is_over() else {}),
         }
 
     def details(self) -> str:

@@ -30,7 +30,7 @@ def check_hooks(document: Document, value: object, path: Path) -> list[Hook]:
 
 
 def check_event_callback(document: Document, value: object, path: Path) -> str:
-    """The script that runs whenever the state of a managed job changes (PARITY K08)."""
+    """The script that runs on a worker whenever the state of the task's job changes (PARITY K08)."""
     return text("a shell script")(document, value, path)
 
 

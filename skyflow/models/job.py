@@ -45,6 +45,8 @@ class JobRecord(Wire):
     returncode: int | None = None
     spec: str = ""
     """Key of its JobSpec in the store."""
+    callback: bool = False
+    """Whether its task wants a script to be run when its state changes."""
     cancelling: bool = False
     """Cancelled while its workflow was being started."""
 
@@ -198,5 +200,5 @@ def job_of_unit(unit: str) -> int | None:
 
 def as_row(job: JobRecord, accelerator: str) -> dict[str, Any]:
     """A job as `queue` shows it: plain JSON. `accelerator` is the kind of its nodes' accelerators."""
-    row = job.model_dump(mode="json", exclude={"spec", "cancelling", "done"})
+    row = job.model_dump(mode="json", exclude={"spec", "cancelling", "callback", "done"})
     return {**row, "resources": job.resources(accelerator)}

@@ -20,7 +20,6 @@ _NO_FIELD = {
     "pool": "pools of workers",
     "config": "settings of clouds in a task",
     "volumes": "volumes",
-    "event_callback": "callbacks",
     "docker_image": "containers on this machine",
 }
 """Field of a task → what it needs that is not there yet."""

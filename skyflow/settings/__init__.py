@@ -11,7 +11,7 @@ from pathlib import Path
 
 from skyflow.errors import UsageError
 from skyflow.settings.file import CONFIG, Given, of_file, of_option, of_skypilot, project_file
-from skyflow.settings.key import KEYS, Target, read, variable
+from skyflow.settings.key import KEYS, Callbacks, Target, as_text, read, variable
 
 DEFAULT = "default"
 """The source of a setting that nobody has set."""
@@ -50,6 +50,20 @@ class Settings:
 
     Cannot be switched off: a node that nobody thinks of must not bill for ever. The worker's, so a project's
     file cannot set it.
+    """
+
+    webhooks: tuple[str, ...] = ()
+    """The http and https URLs that are told of every change of state of clusters and jobs (SKYFLOW_WEBHOOKS, separated
+    by commas; default `none`; docs/hooks.md).
+
+    The worker's, so a project's file cannot set it.
+    """
+
+    event_callbacks: Callbacks = "auto"
+    """Whether workers run the `event_callback` of tasks: `on`, `off`, or `auto`, which is on with the embedded server,
+    where the worker is the user's own, and off otherwise (SKYFLOW_EVENT_CALLBACKS; default `auto`).
+
+    The worker's, so a project's file cannot set it.
     """
 
     allowed_clouds: tuple[str, ...] | None = None
@@ -140,7 +154,7 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """The variables by which a worker that this process starts gets what it has to agree with."""
         names = ["home", *(name for name, key in KEYS.items() if key.shared)]
-        return {variable(name): str(getattr(self, name)) for name in names}
+        return {variable(name): as_text(getattr(self, name)) for name in names}
 
 
 def user_name() -> str:

@@ -16,6 +16,9 @@ Value = str | list[str] | None
 Target = Literal["cost", "time"]
 """What a plan is best in."""
 
+Callbacks = Literal["auto", "on", "off"]
+"""Whether a worker runs the callbacks of tasks."""
+
 CLOUDS = (
     "aws azure cudo do fluidstack gcp hyperbolic ibm kubernetes lambda local mithril nebius oci paperspace "
     "primeintellect runpod scp seeweb shadeform slurm ssh vast verda vsphere yotta"
@@ -23,6 +26,9 @@ CLOUDS = (
 """Every cloud that a task may name (`skyflow.models.place`), which is above this layer."""
 
 _EVERY = "all"
+_NONE = "none"
+_WEBHOOK = re.compile(r"https?://[^\s,/@?#]+([/?][^\s,#]*)?", re.IGNORECASE)
+_SWITCH = {"auto": "auto"} | dict.fromkeys(("on", "true", "yes"), "on") | dict.fromkeys(("off", "false", "no"), "off")
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,11 @@ class Key:
     """What the value has to be, for errors."""
     shared: bool = False
     """Whether the worker has to know it: then it cannot differ from project to project."""
+
+
+def as_text(value: Any) -> str:
+    """A setting as its environment variable has it."""
+    return (",".join(value) or _NONE) if isinstance(value, tuple) else str(value)
 
 
 def variable(name: str) -> str:
@@ -114,6 +125,23 @@ def _clouds(value: Value) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(names))
 
 
+def _webhooks(value: Value) -> tuple[str, ...]:
+    words = value if isinstance(value, list) else re.sub(r"^\[(.*)\]$", r"\1", _text(value)).split(",")
+    urls = [word.strip() for word in words]
+    if urls == [_NONE]:
+        return ()
+    if not urls or not all(_WEBHOOK.fullmatch(url) for url in urls):
+        raise ValueError
+    return tuple(dict.fromkeys(urls))
+
+
+def _switch(value: Value) -> str:
+    text = _text(value).lower()
+    if text not in _SWITCH:
+        raise ValueError
+    return _SWITCH[text]
+
+
 def _text(value: Value) -> str:
     if not isinstance(value, str):
         raise ValueError
@@ -130,6 +158,10 @@ KEYS = {
     "store": Key(_url, "a URL: file:///folder, s3://bucket/folder or gs://bucket/folder", shared=True),
     "check_seconds": Key(_number(0.1), "a number, 0.1 or more", shared=True),
     "safety_minutes": Key(_whole_number, "a whole number, 1 or more", shared=True),
+    "webhooks": Key(
+        _webhooks, "a list of http:// or https:// URLs (no user, space or comma in them), or none", shared=True
+    ),
+    "event_callbacks": Key(_switch, "auto, on or off", shared=True),
     "allowed_clouds": Key(_clouds, "a list of clouds such as [aws, gcp, local], or all"),
     "optimize_target": Key(_target, "cost or time"),
 }

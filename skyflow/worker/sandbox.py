@@ -1,4 +1,4 @@
-"""The workflows that a worker runs, and the sandbox that tests run them in."""
+"""The workflows that a worker runs, and the sandbox in which the tests run them: it finds what is not deterministic."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WORKFLOWS: list[type[Any]] = [
 def sandbox() -> SandboxedWorkflowRunner:
     """What the tests run every workflow in: it refuses what would not be deterministic.
 
-    Workers do without it. It loads a workflow's modules anew for each that begins (20 ms, and 0.1 MB for as long as it
+    Workers do without it. It loads a workflow's modules anew for each that begins (20 ms, and 0.2 MB for as long as it
     is cached), and finds nothing there that it did not find in the tests. Models and errors are pure, so that every
     workflow may share one copy of them.
     """

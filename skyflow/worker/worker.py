@@ -17,6 +17,7 @@ from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import HeartbeatInterceptor
 from skyflow.activities.ledger import LedgerActivities
 from skyflow.activities.life import LifeActivities
+from skyflow.activities.listener import ListenerActivities
 from skyflow.activities.node import NodeActivities
 from skyflow.activities.plan import PlanActivities
 from skyflow.activities.sync import SyncActivities
@@ -28,6 +29,9 @@ from skyflow.worker.sandbox import WORKFLOWS
 SLOTS: dict[QueueKind, int] = {"quick": 100, "cloud": 20, "sync": 8, "watch": 1000}
 """Activities at once, by kind of queue. A watch takes one slot a cluster for as long as something runs there."""
 
+CACHED = 300
+"""Workflows in memory. Any other is replayed from its history when something happens to it."""
+
 DRAIN = timedelta(seconds=5)
 """How long running activities may take to stop when the worker is told to. Whatever is left runs again elsewhere."""
 
@@ -36,7 +40,7 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
     """Every activity, by the kind of queue that serves it. Tests enumerate this."""
     cluster, plan, cloud = ClusterActivities(context), PlanActivities(context), CloudActivities(context)
     sync, node, watch = SyncActivities(context), NodeActivities(context), WatchActivities(context)
-    ledger, life = LedgerActivities(context), LifeActivities(context)
+    ledger, life, listener = LedgerActivities(context), LifeActivities(context), ListenerActivities(context)
     return {
         "quick": [
             cluster.reserve_cluster,
@@ -58,6 +62,7 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
             life.list_lives,
             life.adopt_life,
             node.list_units,
+            listener.keep_callback,
         ],
         "cloud": [
             cloud.create_nodes,
@@ -68,7 +73,13 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
             cloud.start_nodes,
         ],
         "sync": [sync.sync_workdir, sync.sync_file_mounts, node.list_ended, node.count_running],
-        "watch": [watch.watch_nodes, watch.run_setup, node.cancel_units],
+        "watch": [
+            watch.watch_nodes,
+            watch.run_setup,
+            node.cancel_units,
+            listener.post_changes,
+            listener.run_callbacks,
+        ],
     }
 
 
@@ -94,7 +105,7 @@ def _worker(
         interceptors=[HeartbeatInterceptor(), MessageInterceptor(), *interceptors],
         max_concurrent_activities=SLOTS[kind],
         max_concurrent_activity_task_polls=4 if kind == "quick" else 2,
-        max_cached_workflows=1000 if main else 0,
+        max_cached_workflows=CACHED if main else 0,
         max_heartbeat_throttle_interval=timedelta(seconds=2),
         default_heartbeat_throttle_interval=timedelta(seconds=2),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),

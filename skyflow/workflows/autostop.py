@@ -20,10 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.node import GangRef
     from skyflow.models.operation import IdleDue, IdleRule, Place
     from skyflow.models.wire import Wire
-    from skyflow.workflows.call import call, pauses, signal, wait_for
-
-CHECKS_APART = 10
-"""While nothing happens, the guardian looks every so many check intervals."""
+    from skyflow.workflows.call import CHECKS_APART, call, calm_pauses, pauses, signal, wait_for
 
 ASK_SECONDS = 600.0
 """How long the nodes of a cluster whose workflow is gone are asked, or their deletion is tried, at a time."""
@@ -67,14 +64,16 @@ class AutostopWorkflow:
 
     @workflow.run
     async def run(self, state: AutostopState) -> None:
+        calm = calm_pauses(self.state.check_seconds)
         while not self.over and not self.state.cleaning:
             self.changed = False
             due = self._seconds_left()
-            check = self.state.check_seconds * CHECKS_APART
-            pause, summary = check, "until the next look at the cluster"
-            if due is not None and due <= check:
+            pause = self.state.check_seconds * CHECKS_APART if self.state.clock is None else next(calm)
+            summary = "until the next look at the cluster"
+            if due is not None and due <= pause:
                 pause, summary = due, "until it was idle for long enough"
             if await wait_for(lambda: self.changed or self.over, pause, summary):
+                calm = calm_pauses(self.state.check_seconds)
                 await self._begin_anew_if_long()
                 continue
             left = self._seconds_left()

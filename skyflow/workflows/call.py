@@ -56,6 +56,24 @@ def pauses(first: float) -> Iterator[float]:
         pause = min(2 * pause, LONGEST_PAUSE * first)
 
 
+CHECKS_APART = 10
+"""Check intervals before the first look at something that does nothing."""
+
+CALM = 240
+"""Check intervals between two such looks at the most. Who asks for thousands of clusters must ask rarely."""
+
+
+def calm_pauses(check_seconds: float) -> Iterator[float]:
+    """Seconds before each look at something for as long as it stays as it is; each three times as long as the last.
+
+    They are spread, so that those that began together do not go on together.
+    """
+    apart = CHECKS_APART
+    while True:
+        yield check_seconds * apart * workflow.random().uniform(0.75, 1.25)
+        apart = min(3 * apart, CALM)
+
+
 async def call(
     method: Callable[[Any, P], Awaitable[R]],
     request: P,

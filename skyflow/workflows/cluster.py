@@ -65,14 +65,23 @@ with workflow.unsafe.imports_passed_through():
         Submission,
     )
     from skyflow.models.status import JobStatus
-    from skyflow.workflows.autostop import CHECKS_APART, AutostopState, AutostopWorkflow, Clock
-    from skyflow.workflows.call import call, cancel_workflow, is_being_cancelled, signal, start_child, wait_for
+    from skyflow.workflows.autostop import AutostopState, AutostopWorkflow, Clock
+    from skyflow.workflows.call import (
+        call,
+        calm_pauses,
+        cancel_workflow,
+        is_being_cancelled,
+        signal,
+        start_child,
+        wait_for,
+    )
     from skyflow.workflows.down import DownWorkflow
     from skyflow.workflows.job import JobWorkflow
     from skyflow.workflows.keep import ask_units, keep
     from skyflow.workflows.lease import keep_leases, last_session
     from skyflow.workflows.operation import OperationRequest
     from skyflow.workflows.stop import StopWorkflow
+    from skyflow.workflows.telling import Telling
 
 CLUSTER = SearchAttributeKey.for_keyword("SkyflowCluster")
 STATUS = SearchAttributeKey.for_keyword("SkyflowStatus")
@@ -108,6 +117,7 @@ class ClusterWorkflow:
             # The end of a run's id is random; its beginning is the time.
             state.uid = f"{started:%Y%m%dT%H%M%S}-{workflow.info().run_id[-8:]}"
             state.rule = IdleRule(minutes=state.safety_minutes, safety=True)
+        self.telling = Telling(state, self._now)
         self.actions: list[Action] = []
         self.asking: int | None = None
         """The epoch for which the nodes shall be asked who is logged in."""
@@ -122,12 +132,17 @@ class ClusterWorkflow:
             await self._take_up()
             check = asyncio.create_task(self._check())  # of those who held the cluster, nobody is there
         parts = (self._watch(), self._book(), self._ask(), keep(self.state), keep_leases(self.state))
-        beside = [asyncio.create_task(part) for part in parts]
+        beside = [*(asyncio.create_task(part) for part in parts), *self.telling.tasks()]
+        calm = calm_pauses(self.state.check_seconds)
         while True:
             await self._show()
             await self._guard()
-            pause = self.state.check_seconds * (1 if self.state.is_active() else CHECKS_APART)
-            if not await wait_for(self._has_work, pause, "until the next check that everybody is there"):
+            pause = self.state.check_seconds
+            if not self.state.is_active():
+                pause = min(next(calm), self.state.seconds_to_overdue(self._now()))
+            if await wait_for(self._has_work, pause, "until the next check that everybody is there"):
+                calm = calm_pauses(self.state.check_seconds)
+            else:
                 if self.state.served == 0 and workflow.all_handlers_finished():
                     return
                 if check is None or check.done():
@@ -158,12 +173,13 @@ class ClusterWorkflow:
         return bool(self.actions) or self._may_close() or self._may_continue()
 
     def _may_close(self) -> bool:
-        return self.state.is_over() and not self.state.unbooked and not self.state.ended and self._is_quiet()
+        told = not self.state.unbooked and not self.state.ended and self.telling.is_done()
+        return self.state.is_over() and told and self._is_quiet()
 
     def _may_continue(self) -> bool:
         """Whether the history is long, and this is a good moment to begin a new one."""
         is_long = workflow.info().is_continue_as_new_suggested() or self.updates >= MAX_UPDATES
-        return is_long and self._is_quiet()
+        return is_long and self._is_quiet() and not self.telling.is_at_work()
 
     def _is_quiet(self) -> bool:
         return not self.actions and workflow.all_handlers_finished()
@@ -174,6 +190,7 @@ class ClusterWorkflow:
     def _do(self, actions: list[Action]) -> None:
         self.actions += actions
         self._count_edition()
+        self.state.note(self._now())
 
     # The actions
 

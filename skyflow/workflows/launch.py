@@ -57,6 +57,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.workflows.call import call, pauses, raise_if_cancelled, signal, wait_for
     from skyflow.workflows.provision import Provision, make_plan
     from skyflow.workflows.start import start_nodes
+    from skyflow.workflows.telling import keep_callback, run_name
 
 STOP_PATIENCE = 30.0
 """Seconds that a cancelled launch waits for its commands on the nodes to stop."""
@@ -189,8 +190,11 @@ class LaunchWorkflow:
                 num_nodes=self.task.num_nodes,
                 has_setup=self._runs_setup(),
                 priority=self.task.resources[0].priority or 0,
+                callback=bool(self.task.event_callback),
             )
         reserve = Reserve(workflow_id=self.me, kind="launch" if launch else "exec", job=job)
+        if job is not None and job.callback:
+            await keep_callback(self.task, self.cluster, self.me)
         self.asked = True
         waits = pauses(self.reservation.check_seconds)
         while not self.reservation.granted:
@@ -520,8 +524,7 @@ class LaunchWorkflow:
         return math.ceil(self.demand.accelerators)
 
     def _task_id(self) -> str:
-        started = workflow.info().start_time
-        return f"sky-{started:%Y-%m-%d-%H-%M-%S-%f}_{self.cluster}_{self.reservation.job_id}"
+        return f"{run_name(self.cluster)}_{self.reservation.job_id}"
 
     def _gang(self, nodes: list[Node]) -> Gang:
         assert self.offer is not None

@@ -26,6 +26,8 @@ class Lab(User):
     port: int = 0
     processes_: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
+    settings: dict[str, str] = field(default_factory=dict)
+    """Variables of the next worker that is started."""
 
     @property
     def env(self) -> dict[str, str]:
@@ -44,7 +46,7 @@ class Lab(User):
         else:
             argv = [sys.executable, "-m", "tests.chaos.worker", str(self.deaths)]
         with (self.home / f"{part}.log").open("ab") as log:
-            env = {**self.env, "PYTHONWARNINGS": "default"}
+            env = {**self.env, "PYTHONWARNINGS": "default", **self.settings}
             self.processes_[part] = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=log, stderr=log)
 
     def keep(self) -> None:

@@ -15,6 +15,7 @@ from skyflow.models.life import KEEP_SECONDS
 from skyflow.worker.worker import activities
 from tests.chaos.conftest import Lab
 from tests.conftest import temporal_binary
+from tests.listeners.receiver import receive
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
 
@@ -71,7 +72,8 @@ def wait_until_it_runs(folder: Path) -> None:
 
 ADOPTION = ("adopt_life", "find_nodes", "list_lives", "list_units")
 OTHERS = (
-    "cancel_units", "close_intervals", "count_running", "describe_nodes", "find_hardware", "start_nodes", "stop_nodes",
+    "cancel_units", "close_intervals", "count_running", "describe_nodes", "find_hardware", "keep_callback",
+    "post_changes", "run_callbacks", "start_nodes", "stop_nodes",
     *ADOPTION,
 )  # fmt: skip
 """Those that a launch does not need if nothing goes wrong."""
@@ -176,6 +178,27 @@ def test_death_around_an_adoption(lab: Lab, tmp_path: Path) -> None:
     assert "Nothing to adopt" in lab.run("adopt").stderr
     lab.ok("down", "c-lost", "-y")
     lab.wait_for_no_nodes()
+
+
+def test_death_around_those_who_listen(lab: Lab, tmp_path: Path) -> None:
+    """After their effect: before it, such an activity has done nothing that could be done twice."""
+    deaths = [f"{name}.after" for name in ("keep_callback", "post_changes", "run_callbacks")]
+    log, states = tmp_path / "log", ["PENDING", "RUNNING", "SUCCEEDED"]
+    log.touch()
+    story = ["cluster INIT", "cluster UP", *(f"job 1 {state}" for state in states), "cluster DOWN"]
+    (tmp_path / "task.yaml").write_text(f"run: sleep 1\nevent_callback: echo $JOB_STATUS >> {log}\n")
+    with receive() as receiver:
+        lab.settings = {"SKYFLOW_WEBHOOKS": receiver.url, "SKYFLOW_EVENT_CALLBACKS": "on"}
+        lab.kill("worker").wait()
+        lab.fate(*deaths)
+        lab.ok("launch", "-c", "c-told", "--down", "-y", str(tmp_path / "task.yaml"), timeout=120)
+        deadline = time.monotonic() + 90
+        while receiver.of("c-told") != story or log.read_text().split() != states or not lab.met(*deaths):
+            assert time.monotonic() < deadline, (receiver.of("c-told"), log.read_text())
+            time.sleep(0.1)
+        lab.settings = {}
+        assert len(receiver.tries("c-told")) == len(story)
+    lab.kill("worker").wait()
 
 
 def test_death_of_the_server(lab: Lab, tmp_path: Path) -> None:

@@ -201,6 +201,15 @@ def test_events_tell_the_story_also_of_what_is_gone(user: User, life: str) -> No
     assert user.run("events", "nobody").returncode == 3
 
 
+def test_a_callback_runs_here_because_the_worker_is_the_users_own(user: User, life: str, tmp_path: Path) -> None:
+    (tmp_path / "task.yaml").write_text(
+        f"run: 'true'\nevent_callback: echo $JOB_STATUS ${{SKYFLOW_SUPERVISED-}} >> {tmp_path}/log\n"
+    )
+    (tmp_path / "log").touch()
+    user.ok("exec", life, str(tmp_path / "task.yaml"))
+    until(lambda: (tmp_path / "log").read_text().splitlines()[2:] == ["SUCCEEDED"])
+
+
 def test_wrong_calls(user: User, life: str) -> None:
     for words in (
         ["stop"],

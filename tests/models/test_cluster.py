@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError, UsageError
-from skyflow.models.cluster import MAX_JOBS, ClusterState
+from skyflow.models.cluster import MAX_JOBS, RETRY_CHECKS, ClusterState
 from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import Node, NodeStatus, Offer
 from skyflow.models.operation import (
@@ -298,6 +300,18 @@ def test_a_clock_that_nobody_heard_is_started_again() -> None:
     assert state.overdue(71) == [ArmIdle(state.epoch, IdleRule(minutes=1))]
     state.reserve(Reserve(workflow_id="b", kind="exec"), 72)
     assert state.overdue(200) == []
+
+
+def test_a_cluster_that_is_checked_rarely_is_checked_when_its_rule_is_overdue() -> None:
+    state = fresh()
+    assert state.seconds_to_overdue(0) == math.inf
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 100, "life-2")
+    state.set_autostop(AutostopSetting(minutes=2), 100)
+    late = RETRY_CHECKS * state.check_seconds
+    assert [state.seconds_to_overdue(now) for now in (100, 219, 300)] == [120 + late, 1 + late, late]
+    state.set_autostop(AutostopSetting(minutes=None), 100)
+    assert state.seconds_to_overdue(100) == math.inf
 
 
 def test_a_down_does_not_wait_for_the_job_of_a_launch_behind_it() -> None:

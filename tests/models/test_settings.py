@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from skyflow.errors import UsageError
 from skyflow.models import place
 from skyflow.settings import Settings, user_name
-from skyflow.settings.key import CLOUDS, KEYS, variable
+from skyflow.settings.key import CLOUDS, KEYS, as_text, variable
 
 NAMES = [field.name for field in fields(Settings) if field.name != "sources"]
 
@@ -80,6 +80,15 @@ def test_a_number_that_is_none(name: str, value: str) -> None:
         Settings.from_env({"HOME": "/home/ada", name: value})
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["example.com/x", "ftp://a/b", "file:///x", "http://", "http://a b", "http://me:pw@a/", "http://a,none", " "],
+)
+def test_a_webhook_that_is_none(value: str) -> None:
+    with pytest.raises(UsageError, match=r"SKYFLOW_WEBHOOKS is .* has to be a list of http:// or https:// URLs"):
+        Settings.from_env({"HOME": "/home/ada", "SKYFLOW_WEBHOOKS": value})
+
+
 def test_minutes_are_not_rounded() -> None:
     with pytest.raises(UsageError, match="whole number"):
         Settings.from_env({"HOME": "/home/ada", "SKYFLOW_SAFETY_MINUTES": "2.5"})
@@ -104,6 +113,10 @@ def test_defaults() -> None:
         ({"SKYFLOW_ALLOWED_CLOUDS": "AWS, gcp,aws"}, "allowed_clouds", ("aws", "gcp")),
         ({"SKYFLOW_ALLOWED_CLOUDS": "all"}, "allowed_clouds", None),
         ({"SKYFLOW_OPTIMIZE_TARGET": "TIME"}, "optimize_target", "time"),
+        ({"SKYFLOW_WEBHOOKS": "http://a:1/x, https://b,http://a:1/x"}, "webhooks", ("http://a:1/x", "https://b")),
+        ({"SKYFLOW_WEBHOOKS": "none"}, "webhooks", ()),
+        ({"SKYFLOW_EVENT_CALLBACKS": "Yes"}, "event_callbacks", "on"),
+        ({"SKYFLOW_EVENT_CALLBACKS": "false"}, "event_callbacks", "off"),
     ],
 )
 def test_a_variable(variables: dict[str, str], field: str, value: object) -> None:
@@ -121,9 +134,10 @@ def test_a_process_that_skyflow_starts_reads_no_file(machine: Machine, monkeypat
 
 def test_a_worker_is_told_what_its_client_knows(machine: Machine) -> None:
     machine.write("user", "store: s3://b/x\ncheck_seconds: 2.5\nsafety_minutes: 7\noptimize_target: time\n")
+    machine.write("user", machine.files["user"].read_text() + "webhooks: [http://a/?x=1&y=2, 'https://b:8443']\n")
     client = machine.load()
     worker = Settings.from_env({"HOME": "/elsewhere"} | client.environment())
-    shared = ("home", "store", "check_seconds", "safety_minutes")
+    shared = ("home", "store", "check_seconds", "safety_minutes", "webhooks", "event_callbacks")
     assert [getattr(worker, name) for name in shared] == [getattr(client, name) for name in shared]
     assert worker.optimize_target == "cost"  # that one goes with the launch
 
@@ -495,7 +509,7 @@ def test_the_page_is_about_these_keys() -> None:
     for name, (_, environment, default, whose, _) in rows.items():
         assert environment == f"`{variable(name)}`"
         value = getattr(defaults, name)
-        shown = "all" if value is None else str(value).replace("/home/ada", "~")
+        shown = "all" if value is None else as_text(value).replace("/home/ada", "~")
         assert default == f"`{shown}`".replace("file://~/.skyflow", "file://<home>")
         shared = name == "home" or KEYS[name].shared
         assert ("worker" in whose) == shared

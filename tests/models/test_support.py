@@ -31,7 +31,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"pool": {"workers": 2}}, f"pool: pools of workers are {NOT_YET}"),
     ({"config": {"docker": {"run_options": "-v"}}}, f"config: settings of clouds in a task are {NOT_YET}"),
     ({"volumes": {"/mnt": "v"}}, f"volumes: volumes are {NOT_YET}"),
-    ({"event_callback": "echo $STATUS"}, f"event_callback: callbacks are {NOT_YET}"),
     ({"docker_image": "ubuntu"}, f"docker_image: containers on this machine are {NOT_YET}"),
     ({"file_mounts": {"/d": {"name": "b"}}}, f"file_mounts['/d']: buckets and their mounts are {NOT_YET}"),
     ({"file_mounts": {"/d": "s3://b/x"}}, f"file_mounts['/d']: buckets and URLs (s3://b/x) are {NOT_YET}"),
@@ -110,7 +109,7 @@ def test_a_refused_secret_is_not_told() -> None:
 
 CARRIED_OUT = {
     "name", "setup", "run", "envs", "workdir", "num_nodes", "file_mounts", "resources", "blocked_resources", "inputs",
-    "outputs", "api_server_access",
+    "outputs", "api_server_access", "event_callback",
 }  # fmt: skip
 CHOSEN = {
     "cloud", "region", "zone", "instance_type", "cpus", "memory", "accelerators", "accelerator_args", "use_spot",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from temporalio.worker import Worker
 from skyflow.activities.cluster import ClusterActivities, update
 from skyflow.activities.context import Context
 from skyflow.activities.heartbeat import HeartbeatInterceptor
+from skyflow.activities.listener import ListenerActivities
 from skyflow.errors import HostKeyMismatchError, NodeUnreachableError
 from skyflow.models.adoption import AdoptRequest, Known, LifeRef
 from skyflow.models.calls import (
@@ -28,6 +30,7 @@ from skyflow.models.calls import (
     LeaseRequest,
     LedgerCalls,
     LifeCalls,
+    ListenerCalls,
     NodeCalls,
     NodeSearch,
     PlanCalls,
@@ -43,6 +46,7 @@ from skyflow.models.calls import (
     WatchReport,
     WatchRequest,
 )
+from skyflow.models.change import CallbackSpec, Change, Told
 from skyflow.models.cluster import ClusterState
 from skyflow.models.job import Gang, RankEnd, Units
 from skyflow.models.name import cluster_workflow_id, task_queue
@@ -51,13 +55,14 @@ from skyflow.models.operation import Expect, Place
 from skyflow.models.plan import Explanation, Plan, PlanRequest
 from skyflow.models.usage import UpInterval
 from skyflow.settings import Settings
+from skyflow.store.store import open_store
 from skyflow.worker.converter import data_converter
 from skyflow.worker.message import MessageInterceptor
 from skyflow.worker.sandbox import WORKFLOWS, sandbox
 
 
 @dataclass
-class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls):
+class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls, WatchCalls, ListenerCalls):
     """Clouds and nodes that exist in memory. `ends` says with which code each unit ends, once it was started."""
 
     client: Client
@@ -97,6 +102,7 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
     """How many seconds ago a user was last seen."""
     silent: bool = False
     """Whether the nodes do not say so."""
+    context: Context | None = None
 
     @activity.defn
     async def rank_offers(self, request: PlanRequest) -> Plan:
@@ -136,6 +142,23 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
     @activity.defn
     async def find_nodes(self, search: NodeSearch) -> list[TaggedNode]:
         raise NotImplementedError
+
+    @activity.defn
+    async def post_changes(self, changes: list[Change]) -> Told:
+        return await self.listeners().post_changes(changes)
+
+    @activity.defn
+    async def keep_callback(self, spec: CallbackSpec) -> None:
+        await self.listeners().keep_callback(spec)
+
+    @activity.defn
+    async def run_callbacks(self, changes: list[Change]) -> None:
+        await self.listeners().run_callbacks(changes)
+
+    def listeners(self) -> ListenerActivities:
+        """The real ones, for a test that has a context for them."""
+        assert self.context is not None
+        return ListenerActivities(self.context)
 
     @activity.defn
     async def create_nodes(self, request: GangRequest) -> list[Node]:
@@ -313,12 +336,24 @@ async def served(
     kind: type[W],
     clusters: type[Clusters] = Clusters,
     check_seconds: float = 0.5,
+    **env: str,
 ) -> AsyncIterator[W]:
-    """A fake world, served by a worker with the real workflows. `server` is an address, or a client of one."""
+    """A fake world, served by a worker with the real workflows, and with these settings.
+
+    `server` is an address, or a client of one.
+    """
     client = await Client.connect(server, data_converter=data_converter) if isinstance(server, str) else server
-    settings = Settings.from_env({"SKYFLOW_HOME": str(folder), "SKYFLOW_CHECK_SECONDS": str(check_seconds)})
-    context = Context(settings, client, store=None, connections=None, deployment="d", search_attributes=False)  # type: ignore[arg-type]
-    world = kind(client, [offer("a", 1), offer("b", 2)])
+    settings = Settings.from_env({"SKYFLOW_HOME": str(folder), "SKYFLOW_CHECK_SECONDS": str(check_seconds), **env})
+    context = Context(
+        settings,
+        client,
+        store=open_store(settings.store),
+        connections=None,  # type: ignore[arg-type]
+        deployment="d",
+        search_attributes=False,
+        callback_env=None if settings.event_callbacks == "off" else dict(os.environ),
+    )
+    world = kind(client, [offer("a", 1), offer("b", 2)], context=context)
     all_activities = [*clusters(context).activities(), *world.activities()]
     workers = [
         Worker(

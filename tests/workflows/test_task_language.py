@@ -130,7 +130,7 @@ async def test_the_idle_rule_of_a_task(world: World, unique: str) -> None:
         ({"resources": {"priority_class": "a"}}, "NotSupportedError", "resources.priority_class: classes of prior"),
         ({"resources": {"autostop": {"hook": "x"}}}, "NotSupportedError", "resources.autostop.hook: hooks"),
         ({"resources": {"job_recovery": "FAILOVER"}}, "InvalidTaskError", "Spot recovery is specified in the task."),
-        ({"event_callback": "x"}, "NotSupportedError", "event_callback: callbacks"),
+        ({"docker_image": "x"}, "NotSupportedError", "docker_image: containers"),
     ],
 )
 async def test_what_cannot_be_carried_out_is_refused_before_anything_is_made(

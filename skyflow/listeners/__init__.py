@@ -1,0 +1,1 @@
+"""Who is told of changes of state: webhooks over HTTP, callbacks as scripts on the worker's machine."""
