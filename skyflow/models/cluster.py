@@ -85,11 +85,11 @@ class ClusterState(ClusterFacts):
         """
         op = self._operation(request.workflow_id)
         actions: list[Action] = []
-        if not self.is_heard():
-            self.seen = Seen.of(self)  # whoever listens from now on is told what changes from now on
-        self.webhook = request.webhook
         if op is None:
             self._admit(request)
+            if not self.is_heard():
+                self.seen = Seen.of(self)  # whoever listens from now on is told what changes from now on
+            self.webhook = request.webhook
             self.unwanted = self.unwanted and request.kind in ("stop", "down")
             op = Operation(workflow_id=request.workflow_id, kind=request.kind, grace=request.grace, purge=request.purge)
             op.idle = request.epoch is not None
