@@ -14,7 +14,7 @@ from skyflow.ssh.folder import SshFolder
 from skyflow.store.key import existing_key
 
 if TYPE_CHECKING:
-    from skyflow.client import Client
+    from skyflow.cluster_client import ClusterClient
     from skyflow.settings import Settings
 
 
@@ -23,7 +23,7 @@ def ssh_folder(settings: Settings) -> SshFolder:
     return SshFolder(settings.ssh_dir, Path.home())
 
 
-async def endpoints(client: Client, cluster: str, port: int | None) -> dict[int, str]:
+async def endpoints(client: ClusterClient, cluster: str, port: int | None) -> dict[int, str]:
     """See Client."""
     await _up(client, cluster)
     access = await client.access(cluster)
@@ -36,7 +36,7 @@ async def endpoints(client: Client, cluster: str, port: int | None) -> dict[int,
     return {port: found[port]}
 
 
-async def ssh_config(client: Client, cluster: str | None) -> list[str]:
+async def ssh_config(client: ClusterClient, cluster: str | None) -> list[str]:
     """See Client. Only clusters that are reached otherwise than before are asked."""
     folder = ssh_folder(client.settings)
     known = await asyncio.to_thread(folder.known)
@@ -59,7 +59,7 @@ async def ssh_config(client: Client, cluster: str | None) -> list[str]:
     return [name for name in new if name in clashing]
 
 
-async def _entry(client: Client, cluster: str) -> Entry:
+async def _entry(client: ClusterClient, cluster: str) -> Entry:
     access = await client.access(cluster)
     if not access["nodes"]:
         raise ClusterDoesNotExist(f"Cluster {cluster!r} does not exist. See: skyflow status")
@@ -67,7 +67,7 @@ async def _entry(client: Client, cluster: str) -> Entry:
     return Entry(cluster=cluster, ways=access["ways"], nodes=access["nodes"], key=key.private)
 
 
-async def _up(client: Client, cluster: str) -> dict[str, Any]:
+async def _up(client: ClusterClient, cluster: str) -> dict[str, Any]:
     """The cluster, if it is up and can be reached from here."""
     found = await client.status([cluster])
     if not found:

@@ -12,16 +12,16 @@ from skyflow.store.ledger import intervals
 from skyflow.store.log import records
 
 if TYPE_CHECKING:
-    from skyflow.client import Client
+    from skyflow.cluster_client import ClusterClient
 
 
-async def of_clusters(client: Client, since: float | None, names: list[str] | None) -> list[dict[str, Any]]:
+async def of_clusters(client: ClusterClient, since: float | None, names: list[str] | None) -> list[dict[str, Any]]:
     """See Client.cost_report."""
     statuses = {view["uid"]: view["status"] for view in await client.status()}
     return report(await _intervals(client, names), statuses, time.time(), since)
 
 
-async def of_jobs(client: Client, since: float | None, names: list[str] | None) -> list[dict[str, Any]]:
+async def of_jobs(client: ClusterClient, since: float | None, names: list[str] | None) -> list[dict[str, Any]]:
     """See Client.cost_report."""
     now = time.time()
     booked = [one for one in await _intervals(client, names) if since is None or (one.ended or now) >= since]
@@ -35,7 +35,7 @@ async def of_jobs(client: Client, since: float | None, names: list[str] | None) 
     return job_report(booked, {uid: list(known.values()) for uid, known in jobs.items()}, now, since)
 
 
-async def _intervals(client: Client, names: list[str] | None) -> list[UpInterval]:
+async def _intervals(client: ClusterClient, names: list[str] | None) -> list[UpInterval]:
     found = await intervals(client.store)
     known = {one.cluster for one in found}
     if missing := [name for name in names or [] if name not in known]:

@@ -13,7 +13,7 @@ from skyflow.errors import SkyflowError
 if TYPE_CHECKING:
     from temporalio.client import WorkflowExecution
 
-    from skyflow.client import Client
+    from skyflow.cluster_client import ClusterClient
 
 KINDS = ("launch", "job", "stop", "start", "down")
 """First parts of the ids of the workflows that a cluster has, beside itself."""
@@ -22,7 +22,7 @@ BEGINS = {"launch": "Launch", "stop": "Stop", "start": "Start", "down": "Down"}
 ENDS = {"TERMINATED": "was terminated", "CANCELED": "was cancelled", "TIMED_OUT": "timed out"}
 
 
-async def events(client: Client, cluster: str) -> list[dict[str, Any]]:
+async def events(client: ClusterClient, cluster: str) -> list[dict[str, Any]]:
     """See Client."""
     runs = [one for kind in KINDS for one in await client.executions(kind, cluster)]
     begins: dict[str, float] = {}
@@ -33,7 +33,7 @@ async def events(client: Client, cluster: str) -> list[dict[str, Any]]:
     return sorted((event for events in told for event in events), key=lambda event: event["time"])
 
 
-async def _events_of(client: Client, one: WorkflowExecution, began: float) -> list[dict[str, Any]]:
+async def _events_of(client: ClusterClient, one: WorkflowExecution, began: float) -> list[dict[str, Any]]:
     kind, number = one.id.partition("/")[0], one.id.rpartition("/")[2]
     name = f"Job {number}" if kind == "job" else BEGINS[kind]
     if number.startswith("idle-"):
@@ -41,7 +41,7 @@ async def _events_of(client: Client, one: WorkflowExecution, began: float) -> li
     lines = [(began, f"{name} began.")]
     if kind == "launch":
         with suppress(SkyflowError):  # no worker: the rest can be told without it
-            lines += _attempts(await client.attach(one.id).progress())
+            lines += _attempts(await client.workflow_query(one.id, "progress"))
     if one.close_time is not None:
         lines.append((one.close_time.timestamp(), await _end(client, one, name, kind)))
     return [{"time": time, "what": what, "id": one.id} for time, what in lines]
@@ -54,7 +54,7 @@ def _attempts(progress: dict[str, Any]) -> Iterator[tuple[float, str]]:
         yield attempt["started"] + attempt["seconds"], f"{where}: {what}"
 
 
-async def _end(client: Client, one: WorkflowExecution, name: str, kind: str) -> str:
+async def _end(client: ClusterClient, one: WorkflowExecution, name: str, kind: str) -> str:
     status = one.status.name if one.status is not None else ""
     if status in ENDS:
         return f"{name} {ENDS[status]}."

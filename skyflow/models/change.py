@@ -173,3 +173,41 @@ def why(workflow_id: str) -> str:
     if kind in ("stop", "down") and rest.rpartition("/")[2].startswith("idle-"):
         return "It was idle."
     return {"stop": "Somebody stopped it.", "down": "Somebody took it down."}.get(kind, "")
+
+
+def note(cluster: ClusterFacts, now: float, reason: str = "", over: bool = False) -> None:
+    """Keeps, for those who listen, what has changed since they were told last.
+
+    Args:
+        cluster: what has changed.
+        now: when.
+        reason: of a change of the cluster itcluster.
+        over: this life of it ends.
+    """
+    if not cluster.is_heard():
+        return
+    seen = Seen.of(cluster)
+    if over:
+        seen.status = DOWN if cluster.seen.status else ""
+    for change in differences(cluster.seen, cluster, seen, reason):
+        cluster.noted += 1
+        change.number, change.time, change.cluster, change.uid = cluster.noted, now, cluster.name, cluster.uid
+        if cluster.webhook:
+            cluster.unposted.append(change)
+        if change.job_id is not None and cluster.jobs[change.job_id].callback:
+            cluster.uncalled.append(change)
+    cluster.seen = seen
+    kept = len(cluster.unposted) + len(cluster.uncalled)
+    cluster.unposted, cluster.uncalled = cluster.unposted[-MAX_UNTOLD:], cluster.uncalled[-MAX_UNTOLD:]
+    cluster.forgotten += kept - len(cluster.unposted) - len(cluster.uncalled)
+
+
+def mark_told(cluster: ClusterFacts, listener: Listener, number: int, now: float) -> None:
+    """This listener was told every change up to this number. What is too old is not told any more."""
+    left = [change for change in cluster.untold(listener) if change.number > number]
+    kept = [change for change in left if now - change.time < KEEP_SECONDS]
+    cluster.forgotten += len(left) - len(kept)
+    if listener == "webhook":
+        cluster.unposted = kept
+    else:
+        cluster.uncalled = kept

@@ -15,10 +15,10 @@ from skyflow.errors import (
     ClusterDoesNotExist,
     ClusterNotUpError,
     LaunchCancelledError,
-    NotSupportedError,
     UsageError,
 )
-from skyflow.models.change import DOWN, KEEP_SECONDS, MAX_UNTOLD, Listener, Seen, differences, why
+from skyflow.models.admission import admit, check_can_stop
+from skyflow.models.change import Seen, note, why
 from skyflow.models.cluster_facts import ClusterFacts
 from skyflow.models.idle import WAIT_FOR, check_wait_for
 from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units
@@ -59,9 +59,6 @@ from skyflow.models.usage import UpInterval
 RETRY_CHECKS = 5
 """So many check intervals after a stop or a down that failed, an idle rule is due again at the earliest."""
 
-MAX_JOBS = 1000
-"""Jobs of one cluster that have not ended: they travel through Temporal."""
-
 HEADROOM = 100
 """Job numbers that an adopted cluster skips if its nodes cannot say which they have seen: none may be given twice."""
 
@@ -86,7 +83,7 @@ class ClusterState(ClusterFacts):
         op = self._operation(request.workflow_id)
         actions: list[Action] = []
         if op is None:
-            self._admit(request)
+            admit(self, request)
             if not self.is_heard():
                 self.seen = Seen.of(self)  # whoever listens from now on is told what changes from now on
             self.webhook = request.webhook
@@ -106,7 +103,7 @@ class ClusterState(ClusterFacts):
         actions += self._settle(now)
         # The answer itself carries the grant, so that no signal has to.
         actions = [a for a in actions if not (isinstance(a, Grant) and a.workflow_id == op.workflow_id)]
-        return self._reservation(op), actions
+        return self.reservation(op), actions
 
     def expect(self, expect: Expect) -> list[Action]:
         """A launch is about to make nodes.
@@ -227,7 +224,7 @@ class ClusterState(ClusterFacts):
                 self.unwanted = True
             self.idle_since = None
         failed = op.kind in ("stop", "down") and op.granted and not (release.nodes_stopped or release.nodes_deleted)
-        self.note(now, why(op.workflow_id))
+        note(self, now, why(op.workflow_id))
         return actions + self._settle(now, RETRY_CHECKS * self.check_seconds if failed else 0)
 
     def take_over(self, workflow_id: str, successor: str) -> None:
@@ -305,7 +302,7 @@ class ClusterState(ClusterFacts):
         if setting.minutes is None or setting.minutes < 0:
             self.rule = None
         else:
-            self._check_can_stop(setting.down)
+            check_can_stop(self, setting.down)
             self.rule = IdleRule(
                 minutes=setting.minutes, down=setting.down, down_after=setting.down_after, wait_for=wait_for
             )
@@ -381,41 +378,6 @@ class ClusterState(ClusterFacts):
         job.spec = job.spec or spec_key(self.name, self.uid, job_id)
         job.ranks, job.devices = ranks, dict.fromkeys(ranks, devices)
 
-    def note(self, now: float, reason: str = "", over: bool = False) -> None:
-        """Keeps, for those who listen, what has changed since they were told last.
-
-        Args:
-            now: when.
-            reason: of a change of the cluster itself.
-            over: this life of it ends.
-        """
-        if not self.is_heard():
-            return
-        seen = Seen.of(self)
-        if over:
-            seen.status = DOWN if self.seen.status else ""
-        for change in differences(self.seen, self, seen, reason):
-            self.noted += 1
-            change.number, change.time, change.cluster, change.uid = self.noted, now, self.name, self.uid
-            if self.webhook:
-                self.unposted.append(change)
-            if change.job_id is not None and self.jobs[change.job_id].callback:
-                self.uncalled.append(change)
-        self.seen = seen
-        kept = len(self.unposted) + len(self.uncalled)
-        self.unposted, self.uncalled = self.unposted[-MAX_UNTOLD:], self.uncalled[-MAX_UNTOLD:]
-        self.forgotten += kept - len(self.unposted) - len(self.uncalled)
-
-    def told(self, listener: Listener, number: int, now: float) -> None:
-        """This listener was told every change up to this number. What is too old is not told any more."""
-        left = [change for change in self.untold(listener) if change.number > number]
-        kept = [change for change in left if now - change.time < KEEP_SECONDS]
-        self.forgotten += len(left) - len(kept)
-        if listener == "webhook":
-            self.unposted = kept
-        else:
-            self.uncalled = kept
-
     def seconds_to_overdue(self, now: float) -> float:
         """How long until its idle rule is overdue, so that whoever forgot it is reminded; infinite without one."""
         rule = self.clock_rule()
@@ -482,7 +444,7 @@ class ClusterState(ClusterFacts):
             if free:
                 op.granted = True
                 self.changes += op.exclusive
-                actions.append(Grant(op.workflow_id, self._reservation(op)))
+                actions.append(Grant(op.workflow_id, self.reservation(op)))
         return actions
 
     def _is_exclusive(self, op: Operation) -> bool:
@@ -519,39 +481,6 @@ class ClusterState(ClusterFacts):
                 end = JobEnd(job_id=job.id, status=JobStatus.FAILED_DRIVER, reason=reason)
                 actions += self.job_ended(end, now, notify=True)
         return actions
-
-    def _admit(self, request: Reserve) -> None:
-        if request.job is not None and len(self.active_jobs()) >= MAX_JOBS:
-            raise UsageError(
-                f"Cluster {self.name!r} has {MAX_JOBS:,} jobs that have not ended: wait, or use another one as well."
-            )
-        if request.kind == "exec" and not self.nodes:
-            if self.operations:
-                raise ClusterNotUpError(f"Cluster {self.name!r} is not up yet: wait for its launch, then try again.")
-            raise ClusterDoesNotExist(f"Cluster {self.name!r} does not exist. See: skyflow status")
-        if request.kind not in ("stop", "down") and self.lost and not self.closing():
-            gone = ", ".join(map(str, self.lost))
-            raise ClusterNotUpError(
-                f"Cluster {self.name!r} has lost its node(s) {gone}. Take it down, then launch again: "
-                f"skyflow down {self.name}"
-            )
-        if request.kind == "exec" and self.closing():
-            raise ClusterNotUpError(f"Cluster {self.name!r} is being {self.closing()}.")
-        if request.kind == "exec" and self.stopped:
-            raise ClusterNotUpError(f"Cluster {self.name!r} is stopped. Start it: skyflow start {self.name}")
-        if request.kind == "exec" and self.halted:
-            who = ", ".join(map(str, self.halted))
-            raise ClusterNotUpError(
-                f"Node(s) {who} of cluster {self.name!r} were stopped. Start them: skyflow start {self.name}"
-            )
-        if request.kind in ("stop", "start", "down") and not self.nodes and not self.operations:
-            raise ClusterDoesNotExist(f"Cluster {self.name!r} does not exist. See: skyflow status")
-        if request.kind == "stop" and not self.nodes:
-            raise ClusterNotUpError(f"Cluster {self.name!r} is not up yet. To end its launch: skyflow down {self.name}")
-        if request.kind == "stop":
-            self._check_can_stop(down=False)
-        if request.epoch is not None and (request.epoch != self.epoch or self.is_kept()):
-            raise ClusterNotUpError(f"Cluster {self.name!r} is in use again, so it stays as it is.")
 
     def _cancel(self, job: JobRecord, now: float) -> list[Action]:
         if job.status is JobStatus.RUNNING:
@@ -593,14 +522,6 @@ class ClusterState(ClusterFacts):
         running = [job for job in self.active_jobs() if job.ranks]
         return [Busy(), *(AbandonJob(job.id, self.uid) for job in running)]
 
-    def _check_can_stop(self, down: bool) -> None:
-        if not down and self.offer is not None and not self.offer.can_stop:
-            kind = "spot nodes" if self.offer.use_spot else f"{self.offer.instance_type} nodes"
-            raise NotSupportedError(
-                f"Cluster {self.name!r} cannot be stopped: {self.offer.cloud} does not stop {kind}. "
-                "Take it down instead (--down)."
-            )
-
     def _count_up(self, now: float, since: float | None = None) -> None:
         """Begins and ends the intervals of the nodes: from here on the ledger has something to learn."""
         away = {*self.lost, *self.halted}
@@ -634,7 +555,7 @@ class ClusterState(ClusterFacts):
         actions += [AbandonJob(job.id, self.uid) for job in undone if job.ranks]
         for job in undone:
             job.status, job.reason = JobStatus.CANCELLED, "Its nodes were taken down."
-        self.note(now, reason, over=True)
+        note(self, now, reason, over=True)
         if left:  # they cost until the guardian has deleted them: it ends what is open in the ledger, and what is kept
             self.up = {}
         else:
@@ -662,24 +583,3 @@ class ClusterState(ClusterFacts):
 
     def _operation(self, workflow_id: str) -> Operation | None:
         return next((op for op in self.operations if op.workflow_id == workflow_id), None)
-
-    def _reservation(self, op: Operation) -> Reservation:
-        waiting = ""
-        if not op.granted:
-            ahead = [o for o in self.operations if o is not op and o.granted]
-            waiting = ", ".join(o.workflow_id for o in ahead) or "the jobs of the cluster"
-        return Reservation(
-            granted=op.granted,
-            uid=self.uid,
-            job_id=op.job_id,
-            nodes=self.nodes if op.granted else [],
-            offer=self.offer if op.granted else None,
-            waiting_for=waiting,
-            stopped=self.stopped or bool(self.halted),
-            places=self.places,
-            ports=self.ports,
-            deployment=self.deployment,
-            search_attributes=self.search_attributes,
-            check_seconds=self.check_seconds,
-            safety_minutes=self.safety_minutes,
-        )

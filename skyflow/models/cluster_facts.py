@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import Field
 
 from skyflow.models.change import Change, Listener, Seen
-from skyflow.models.job import Gang, JobRecord, as_row
+from skyflow.models.job import Gang, JobRecord, JobRequest, as_row
 from skyflow.models.name import job_workflow_id
-from skyflow.models.node import Node, Offer
-from skyflow.models.operation import IdleRule, Operation, Place
+from skyflow.models.node import GangRef, Node, Offer
+from skyflow.models.operation import Hardware, IdleRule, Operation, Place, Reservation
 from skyflow.models.status import ClusterStatus, JobStatus
 from skyflow.models.usage import UpInterval
 from skyflow.models.wire import Wire
@@ -183,6 +183,42 @@ class ClusterFacts(Wire):
             nodes=nodes,
         )
 
+    def job_request(self, job: JobRecord) -> JobRequest:
+        """What the workflow of a job is told of it."""
+        return JobRequest(
+            job_id=job.id,
+            gang=self.gang(job.ranks),
+            spec=job.spec,
+            launch=job.launch,
+            name=job.name,
+            accelerator=next(iter(self.offer.accelerators), "") if self.offer else "",
+            devices=job.devices,
+            check_seconds=self.check_seconds,
+            began=job.started_at,
+        )
+
+    def hardware(self) -> Hardware:
+        """What there is, for a dry run."""
+        status = self.status.value
+        return Hardware(
+            uid=self.uid,
+            num_nodes=len(self.nodes),
+            is_up=status in ("UP", "AUTOSTOPPING"),
+            is_stopped=status == "STOPPED",
+            offer=self.offer,
+        )
+
+    def tag(self, place: Place, launch_id: str | None = None) -> GangRef:
+        """What names its nodes at a place (only those that this launch made, if one is given)."""
+        return GangRef(
+            deployment=self.deployment,
+            cluster=self.name,
+            uid=self.uid,
+            cloud=place.cloud,
+            host=place.host,
+            launch_id=launch_id,
+        )
+
     def essentials(self) -> tuple[object, ...]:
         """Another one whenever something has changed from which the cluster would have to be rebuilt."""
         jobs = [(job.id, job.status, job.spec, job.cancelling, *job.ranks) for job in self.active_jobs()]
@@ -275,3 +311,25 @@ class ClusterFacts(Wire):
             return set()
         running = len(self.nodes) - len({*self.lost, *self.halted}) if self.runs() else 0
         return {job.id for job in self._pending() if job.num_nodes > running}
+
+    def reservation(self, op: Operation) -> Reservation:
+        """What an operation is told of its reservation."""
+        waiting = ""
+        if not op.granted:
+            ahead = [o for o in self.operations if o is not op and o.granted]
+            waiting = ", ".join(o.workflow_id for o in ahead) or "the jobs of the cluster"
+        return Reservation(
+            granted=op.granted,
+            uid=self.uid,
+            job_id=op.job_id,
+            nodes=self.nodes if op.granted else [],
+            offer=self.offer if op.granted else None,
+            waiting_for=waiting,
+            stopped=self.stopped or bool(self.halted),
+            places=self.places,
+            ports=self.ports,
+            deployment=self.deployment,
+            search_attributes=self.search_attributes,
+            check_seconds=self.check_seconds,
+            safety_minutes=self.safety_minutes,
+        )

@@ -20,18 +20,18 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.calls import (
         CloudCalls,
         ClusterCalls,
-        LedgerCalls,
         NodeCalls,
         UnitRequest,
         WatchCalls,
         WatchReport,
         WatchRequest,
     )
+    from skyflow.models.change import note
     from skyflow.models.cluster import ClusterState
-    from skyflow.models.job import LOST, STOPPED_WITH_GANG, JobEnd, JobRecord, JobRequest, RankEnd, run_unit
+    from skyflow.models.job import LOST, STOPPED_WITH_GANG, JobEnd, JobRecord, RankEnd, run_unit
     from skyflow.models.life import kept
     from skyflow.models.name import autostop_workflow_id, job_workflow_id, operation_workflow_id
-    from skyflow.models.node import GangRef, NodeStatus
+    from skyflow.models.node import NodeStatus
     from skyflow.models.operation import (
         AbandonJob,
         Action,
@@ -77,7 +77,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from skyflow.workflows.down import DownWorkflow
     from skyflow.workflows.job import JobWorkflow
-    from skyflow.workflows.keep import ask_units, keep
+    from skyflow.workflows.keep import ask_units, book, keep
     from skyflow.workflows.lease import keep_leases, last_session
     from skyflow.workflows.operation import OperationRequest
     from skyflow.workflows.stop import StopWorkflow
@@ -131,7 +131,7 @@ class ClusterWorkflow:
         if self.state.adopted:
             await self._take_up()
             check = asyncio.create_task(self._check())  # of those who held the cluster, nobody is there
-        parts = (self._watch(), self._book(), self._ask(), keep(self.state), keep_leases(self.state))
+        parts = (self._watch(), book(self.state), self._ask(), keep(self.state), keep_leases(self.state))
         beside = [*(asyncio.create_task(part) for part in parts), *self.telling.tasks()]
         calm = calm_pauses(self.state.check_seconds)
         while True:
@@ -190,7 +190,7 @@ class ClusterWorkflow:
     def _do(self, actions: list[Action]) -> None:
         self.actions += actions
         self._count_edition()
-        self.state.note(self._now())
+        note(self.state, self._now())
 
     # The actions
 
@@ -241,17 +241,7 @@ class ClusterWorkflow:
 
     async def _start_job(self, job: JobRecord) -> None:
         state = self.state
-        request = JobRequest(
-            job_id=job.id,
-            gang=state.gang(job.ranks),
-            spec=job.spec,
-            launch=job.launch,
-            name=job.name,
-            accelerator=next(iter(state.offer.accelerators), "") if state.offer else "",
-            devices=job.devices,
-            check_seconds=state.check_seconds,
-            began=job.started_at,
-        )
+        request = state.job_request(job)
         summary = f"job {job.id} {job.name} on {len(job.ranks)} node(s) of {state.name}"
         await start_child(JobWorkflow.run, request, job_workflow_id(state.name, state.uid, job.id), summary)
         self._do(self.state.job_started(job.id, self._now()))
@@ -363,30 +353,14 @@ class ClusterWorkflow:
         if report.gone or report.stopped:
             self._do(self.state.nodes_away(report.gone, report.stopped, self._now()))
 
-    # The ledger
-
-    async def _book(self) -> None:
-        """Brings the ledger up to date, for as long as it takes: the store may be away while the cluster works."""
-        while True:
-            await workflow.wait_condition(lambda: bool(self.state.unbooked))
-            batch = list(self.state.unbooked)
-            ended = sum(1 for interval in batch if interval.ended)
-            try:
-                await call(LedgerCalls.book_intervals, batch, f"ledger: {len(batch) - ended} up, {ended} ended")
-            except (SkyflowError, ActivityError, asyncio.CancelledError) as error:
-                if is_being_cancelled():
-                    return
-                workflow.logger.warning("the ledger could not be written: %s", error)
-                await workflow.sleep(timedelta(seconds=self.state.check_seconds), summary="until it is tried again")
-                continue
-            self.state.unbooked = self.state.unbooked[len(batch) :]
+    # Who is logged in
 
     async def _ask(self) -> None:
         """Before an idle cluster goes: a user who is logged in keeps it."""
         while True:
             await workflow.wait_condition(lambda: self.asking is not None)
             epoch, self.asking = self.asking or 0, None
-            ago = await last_session(self.state.gang())
+            ago = await last_session(self.state.gang()) if self.state.runs() else None
             self._do(self.state.sessions_seen(epoch, ago, self._now()))
 
     # Nobody waits for ever
@@ -406,15 +380,12 @@ class ClusterWorkflow:
 
     async def _look_at_nodes(self) -> None:
         state = self.state
-        life, changes, found = state.uid, state.changes, list[NodeStatus]()
+        changes, found = state.changes, list[NodeStatus]()
         try:
             for place in state.places if state.nodes else []:
-                gang = GangRef(
-                    deployment=state.deployment, cluster=state.name, uid=life, cloud=place.cloud, host=place.host
-                )
                 found += await call(
                     CloudCalls.describe_nodes,
-                    gang,
+                    state.tag(place),
                     f"how are the nodes in {place.cloud}?",
                     kind="cloud",
                     host=place.host,
@@ -499,14 +470,7 @@ class ClusterWorkflow:
             for place in state.places:
                 await call(
                     CloudCalls.delete_nodes,
-                    GangRef(
-                        deployment=state.deployment,
-                        cluster=state.name,
-                        uid=state.uid,
-                        cloud=place.cloud,
-                        host=place.host,
-                        launch_id=op.workflow_id,
-                    ),
+                    state.tag(place, op.workflow_id),
                     "delete what a terminated launch made",
                     kind="cloud",
                     host=place.host,
@@ -623,15 +587,7 @@ class ClusterWorkflow:
     @workflow.query
     def hardware(self) -> Hardware:
         """What there is, for a dry run."""
-        state = self.state
-        status = state.status.value
-        return Hardware(
-            uid=state.uid,
-            num_nodes=len(state.nodes),
-            is_up=status in ("UP", "AUTOSTOPPING"),
-            is_stopped=status == "STOPPED",
-            offer=state.offer,
-        )
+        return self.state.hardware()
 
     @workflow.query
     def queue(self) -> list[dict[str, Any]]:

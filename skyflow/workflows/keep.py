@@ -40,6 +40,23 @@ async def keep(state: ClusterState) -> None:
             await workflow.sleep(timedelta(seconds=state.check_seconds), summary="until it is tried again")
 
 
+async def book(state: ClusterState) -> None:
+    """Brings the ledger up to date, for as long as it takes: the store may be away while the cluster works."""
+    while True:
+        await workflow.wait_condition(lambda: bool(state.unbooked))
+        batch = list(state.unbooked)
+        ended = sum(1 for interval in batch if interval.ended)
+        try:
+            await call(LedgerCalls.book_intervals, batch, f"ledger: {len(batch) - ended} up, {ended} ended")
+        except (SkyflowError, ActivityError, asyncio.CancelledError) as error:
+            if is_being_cancelled():
+                return
+            workflow.logger.warning("the ledger could not be written: %s", error)
+            await workflow.sleep(timedelta(seconds=state.check_seconds), summary="until it is tried again")
+            continue
+        state.unbooked = state.unbooked[len(batch) :]
+
+
 async def ask_units(state: ClusterState) -> Units | None:
     """What the nodes of an adopted cluster know of its jobs; None if they cannot say."""
     gang = state.gang() if state.runs() else None

@@ -12,7 +12,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import SkyflowError
     from skyflow.models.calls import ListenerCalls
-    from skyflow.models.change import CallbackSpec, Change, Listener, Told
+    from skyflow.models.change import CallbackSpec, Change, Listener, Told, mark_told
     from skyflow.models.cluster import ClusterState
     from skyflow.models.task import Task
     from skyflow.workflows.call import call, is_being_cancelled, pauses, wait_for
@@ -67,7 +67,7 @@ class Telling:
                     return
                 told = Told(number=0, trouble=str(error))
             self._at_work.discard(listener)
-            self._state.told(listener, told.number, self._now())
+            mark_told(self._state, listener, told.number, self._now())
             if self._state.forgotten:
                 workflow.logger.warning("%d changes were not told: too many or too old", self._state.forgotten)
                 self._state.forgotten = 0

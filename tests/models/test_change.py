@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyflow.errors import SkyflowError
-from skyflow.models.change import KEEP_SECONDS, MAX_UNTOLD, Change, Listener, Seen, why
+from skyflow.models.change import KEEP_SECONDS, MAX_UNTOLD, Change, Listener, Seen, mark_told, note, why
 from skyflow.models.cluster import ClusterState
 from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import NodeStatus
@@ -18,31 +18,31 @@ from tests.models.test_cluster import OFFER, fresh, node
 def ask(state: ClusterState, name: str, *, job: JobRecord | None = None, webhook: bool = True, now: float = 0) -> None:
     kind = name.partition("/")[0]
     state.reserve(Reserve(workflow_id=name, kind=kind, job=job, webhook=webhook), now)  # type: ignore[arg-type]
-    state.note(now)
+    note(state, now)
 
 
 def made(state: ClusterState, name: str, nodes: int = 1) -> None:
     state.expect(Expect(uid=state.uid, place=Place(cloud="local")))
     report = NodesReport(workflow_id=name, uid=state.uid, nodes=[node(rank) for rank in range(nodes)], offer=OFFER)
     state.report_nodes(report, 1)
-    state.note(1)
+    note(state, 1)
 
 
 def run(state: ClusterState, name: str, job_id: int = 1) -> None:
     state.submit(Submission(workflow_id=name, job_id=job_id, spec="key"), 2)
-    state.note(2)
+    note(state, 2)
     state.job_started(job_id, 3)
-    state.note(3)
+    note(state, 3)
 
 
 def end(state: ClusterState, job_id: int = 1, status: JobStatus = JobStatus.SUCCEEDED) -> None:
     state.job_ended(JobEnd(job_id=job_id, status=status, returncode=0, reason="why"), 4)
-    state.note(4)
+    note(state, 4)
 
 
 def release(state: ClusterState, name: str, uid: str = "life-2", **how: bool) -> None:
     state.release(Release(workflow_id=name, **how), 5, uid)  # type: ignore[arg-type]
-    state.note(5)
+    note(state, 5)
 
 
 def told(state: ClusterState, listener: Listener = "webhook") -> list[str]:
@@ -94,13 +94,13 @@ def test_who_listens_later_is_told_only_what_changes_from_then_on() -> None:
     ask(state, "stop/dev/1")
     release(state, "stop/dev/1", nodes_stopped=True)
     assert told(state) == ["cluster UP STOPPED"]
-    state.told("webhook", 1, 6)
+    mark_told(state, "webhook", 1, 6)
     assert told(state) == []
 
 
 def test_stop_start_and_down_with_the_reasons() -> None:
     state = up()
-    state.told("webhook", state.noted, 5)
+    mark_told(state, "webhook", state.noted, 5)
     ask(state, "stop/dev/idle-life-1-1")
     release(state, "stop/dev/idle-life-1-1", nodes_stopped=True)
     ask(state, "start/dev/1")
@@ -123,7 +123,7 @@ def test_a_down_that_takes_the_nodes_from_under_a_job_ends_it_first_and_the_next
     release(state, "launch/dev/1")
     ask(state, "down/dev/1")
     ask(state, "launch/dev/2", job=JobRecord(id=0))
-    state.told("webhook", state.noted, 5)
+    mark_told(state, "webhook", state.noted, 5)
     state.reserve(Reserve(workflow_id="down/dev/1", kind="down", force=True, webhook=True), 6)
     release(state, "down/dev/1", nodes_deleted=True)
     assert told(state) == ["job 1 RUNNING CANCELLED", "cluster UP DOWN", "cluster - INIT"]
@@ -135,14 +135,14 @@ def test_nodes_that_others_stop_or_delete_and_that_come_back() -> None:
     ask(state, "launch/dev/1")
     made(state, "launch/dev/1", nodes=2)
     release(state, "launch/dev/1")
-    state.told("webhook", state.noted, 5)
+    mark_told(state, "webhook", state.noted, 5)
     statuses = [NodeStatus(node=node(0), state="running"), NodeStatus(node=node(1), state="stopped")]
     state.observe(statuses, 6)
-    state.note(6)
+    note(state, 6)
     state.observe([one.model_copy(update={"state": "running"}) for one in statuses], 7)
-    state.note(7)
+    note(state, 7)
     state.observe(statuses[:1], 8)
-    state.note(8)
+    note(state, 8)
     assert told(state) == [
         "cluster UP INIT", "node 1 UP STOPPED", "cluster INIT UP", "node 1 STOPPED UP", "cluster UP INIT",
         "node 1 UP LOST",
@@ -166,7 +166,7 @@ def test_a_callback_hears_of_its_own_job_only() -> None:
 
 def test_listeners_are_told_at_their_own_pace() -> None:
     state = up(callback=True)
-    state.told("webhook", 3, 5)
+    mark_told(state, "webhook", 3, 5)
     assert [change.number for change in state.unposted] == [4, 5]
     assert [change.number for change in state.uncalled] == [3, 4, 5]
 
@@ -181,7 +181,7 @@ def test_for_a_listener_that_is_away_the_latest_are_kept_and_the_old_are_forgott
         release(state, "start/dev/1")
     assert len(state.unposted) == MAX_UNTOLD
     assert state.noted == MAX_UNTOLD + state.forgotten == state.unposted[-1].number
-    state.told("webhook", 0, 5 + KEEP_SECONDS)
+    mark_told(state, "webhook", 0, 5 + KEEP_SECONDS)
     assert state.unposted == []
     assert state.forgotten == state.noted
 
@@ -223,7 +223,7 @@ def test_what_is_told_adds_up_whatever_happens(steps: list[str]) -> None:
                 state = ClusterState.model_validate_json(state.model_dump_json())
             else:
                 state.nodes_away([0], [], 5)
-                state.note(5)
+                note(state, 5)
         except SkyflowError:  # refused
             state.operations = [op for op in state.operations if op.workflow_id != name]
     assert [change.number for change in state.unposted] == [*range(1, state.noted + 1)]
