@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError, UsageError
-from skyflow.models.cluster import MAX_JOBS, RETRY_CHECKS, ClusterState
+from skyflow.models.admission import MAX_JOBS
+from skyflow.models.cluster import RETRY_CHECKS, ClusterState
 from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import Node, NodeStatus, Offer
 from skyflow.models.operation import (
