@@ -79,7 +79,7 @@ OTHERS = (
 """Those that a launch does not need if nothing goes wrong."""
 
 
-PATIENT = ("find_life", "list_ended")
+PATIENT = ("find_life", "last_session", "lease_nodes", "list_ended")
 """For those who have heard nothing for a while, and come again while the job still runs."""
 EACH = [name for name in ACTIVITIES if name not in (*OTHERS, *PATIENT)]
 PAIRS = [tuple(EACH[first : first + 2]) for first in range(0, len(EACH), 2)]
