@@ -139,7 +139,8 @@ def differences(before: Seen, cluster: ClusterFacts, after: Seen, reason: str = 
         )
     for rank in sorted({*before.nodes, *after.nodes}):
         old, new = before.nodes.get(rank, "UP"), after.nodes.get(rank, "UP")
-        if old != new and cluster.nodes and after.status != DOWN:
+        is_news = new != "UP" or after.status not in (DOWN, "STOPPED")  # of a cluster that stops, none comes back
+        if old != new and cluster.nodes and after.status != DOWN and is_news:
             why = "" if new == "UP" else "By what its cloud says."
             own.append(
                 Change(kind="node", before=old, after=new, reason=why, rank=rank, workflow_id=story, **where),

@@ -127,7 +127,7 @@ class ClusterState(ClusterFacts):
         if op is None or report.uid != self.uid:
             raise ClusterDoesNotExist(f"Cluster {self.name!r} has no reservation for this launch any more.")
         self.offer = report.offer
-        self.stopped, self.halted = False, []
+        self.stopped, self.stopped_unseen, self.switched_off, self.halted = False, None, False, []
         self.changes += 1
         if self.nodes:  # they were started
             found = {node.id: node for node in report.nodes}
@@ -201,6 +201,7 @@ class ClusterState(ClusterFacts):
             return []
         self.operations.remove(op)
         actions: list[Action] = []
+        stop_again = False
         job = self.jobs.get(op.job_id) if op.job_id is not None else None
         if job is not None and not job.spec and not job.status.is_terminal():
             end = release.job or JobEnd(job_id=job.id, status=JobStatus.FAILED_DRIVER, reason="Its launch ended.")
@@ -215,7 +216,7 @@ class ClusterState(ClusterFacts):
             actions += self._stopped(now)
             self.stopped_unseen = now if release.purged else None
         elif op.kind in ("launch", "start") and op.granted and self.stopped and not self.is_active():
-            actions.append(self._stop_again())  # some of its nodes may have been started, and nobody wants them
+            stop_again = True  # some of its nodes may have been started, and nobody wants them
         elif release.discard and not self.operations and not any(other is not job for other in self.active_jobs()):
             # As soon as its job is gone too, unless a launch comes first.
             if self.made_by == op.workflow_id:
@@ -225,7 +226,10 @@ class ClusterState(ClusterFacts):
             self.idle_since = None
         failed = op.kind in ("stop", "down") and op.granted and not (release.nodes_stopped or release.nodes_deleted)
         note(self, now, why(op.workflow_id))
-        return actions + self._settle(now, RETRY_CHECKS * self.check_seconds if failed else 0)
+        if failed:
+            self.idle_since = None  # also of a rule that counts whatever happens: not at once again
+        actions += self._settle(now, RETRY_CHECKS * self.check_seconds if failed else 0)
+        return [*actions, self._stop_again()] if stop_again else actions
 
     def take_over(self, workflow_id: str, successor: str) -> None:
         """Another workflow goes on with an operation whose own was terminated; the cluster stays reserved for it."""
@@ -242,20 +246,18 @@ class ClusterState(ClusterFacts):
         stopped = [node.rank for node in self.nodes if node.id in seen and seen[node.id].state == "stopped"]
         gone = [node.rank for node in self.nodes if node.id not in seen]
         self.halted = []
-        up_since = now
+        unseen, self.stopped_unseen = self.stopped_unseen, None
         if self.stopped and (not stopped or len(stopped) < len(seen)):
-            if self.stopped_unseen is not None:
-                up_since = self.stopped_unseen  # they never were stopped
-            self.stopped, self.stopped_unseen, self.idle_since = False, None, None
-        return self.nodes_away(gone, stopped, now, up_since)
+            self.stopped, self.idle_since = False, None
+            if unseen is not None:  # they never were stopped: that goes on, or others start beside what runs
+                self._count_up(now, unseen)
+                return [StartStop(f"again-{self.uid}-{self.epoch}")]
+        return self.nodes_away(gone, stopped, now)
 
-    def nodes_away(
-        self, gone: list[int], stopped: list[int], now: float, up_since: float | None = None
-    ) -> list[Action]:
+    def nodes_away(self, gone: list[int], stopped: list[int], now: float) -> list[Action]:
         """The cloud says that these nodes are gone, and those are stopped. What ran on them is lost.
 
-        A cluster that has lost a node can only be taken down; one that has lost all of them is. The others that were
-        not known to run have run since `up_since`.
+        A cluster that has lost a node can only be taken down; one that has lost all of them is.
         """
         if self.closing():
             return []
@@ -266,13 +268,11 @@ class ClusterState(ClusterFacts):
         actions: list[Action] = [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
         if len(away) == len(self.nodes) and stopped and not self.stopped:
             self.halted = []
-            overdue = self.rule is not None and self.rule.down and self._is_due(now)
             actions += self._stopped(now)
-            if overdue:  # their lease was over while nobody was there to delete them
-                actions.append(StartDown(self._idle_request(), self.epoch))
+            self.switched_off = True
         elif not self.stopped:
             self.halted = sorted({*self.halted, *stopped})
-        self._count_up(now, up_since)
+        self._count_up(now)
         return actions + self._give_up_pending(now) + self._settle(now)
 
     def set_autostop(self, setting: AutostopSetting, now: float) -> list[Action]:
@@ -293,7 +293,10 @@ class ClusterState(ClusterFacts):
             raise UsageError(f"down_after must be minutes, found {setting.down_after}.")
         matters = self.stopped and (off or setting.down_after is not None)
         if not self.runs() and not self.operations and not matters:
-            raise ClusterNotUpError(f"Cluster {self.name!r} is {self.status.value}: it has no idle rule.")
+            raise ClusterNotUpError(
+                f"Cluster {self.name!r} is {self.status.value}: an idle rule is for nodes that run. Start them: "
+                f"skyflow start {self.name}"
+            )
         if setting.notify and setting.notify not in self.notify_end:
             self.notify_end.append(setting.notify)
         if setting.only_replace_safety and not (self.rule and self.rule.safety):
@@ -336,6 +339,8 @@ class ClusterState(ClusterFacts):
 
     def overdue(self, now: float) -> list[Action]:
         """Its idle rule was due long ago, and nobody is at it: the clock is started once more."""
+        if self.unwanted and self.runs() and not self.is_active() and now > (self.idle_since or now):
+            return [self._stop_again()]
         if self.is_kept() or not self._is_due(now):
             return []
         return [ArmIdle(self.epoch, self.clock_rule())]
@@ -402,7 +407,7 @@ class ClusterState(ClusterFacts):
             self.idle_since = now + delay
             self.epoch += 1
             actions.append(ArmIdle(self.epoch, rule))
-            if self.unwanted:
+            if self.unwanted and not delay:
                 actions.append(self._stop_again())
         return actions
 
@@ -515,7 +520,8 @@ class ClusterState(ClusterFacts):
         self.jobs[op.job_id] = job.model_copy(update=update)
 
     def _stopped(self, now: float) -> list[Action]:
-        self.stopped, self.halted, self.idle_since, self.stopped_unseen = True, [], None, None
+        self.stopped, self.switched_off, self.halted, self.idle_since = True, False, [], None
+        self.stopped_unseen = None
         self.changes += 1
         self.unwanted = False
         self._count_up(now)
@@ -548,7 +554,7 @@ class ClusterState(ClusterFacts):
         return actions
 
     def _end_life(self, next_uid: str, now: float, reason: str, left: bool = False) -> list[Action]:
-        ended = LifeEnded(self.uid, tuple(self.notify_end), tuple(self.places) if left else ())
+        ended = LifeEnded(self.uid, tuple(self.notify_end), tuple(self.places) if left else (), self.deployment)
         waiting = {op.job_id for op in self.operations}
         actions: list[Action] = [ended]
         undone = [job for job in self.active_jobs() if job.id not in waiting]
@@ -569,7 +575,8 @@ class ClusterState(ClusterFacts):
         self.seen = Seen(jobs={job_id: status for job_id, status in self.seen.jobs.items() if job_id in waiting})
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
-        self.made_by, self.leftover, self.stopped, self.stopped_unseen = "", False, False, None
+        self.made_by, self.leftover = "", False
+        self.stopped, self.stopped_unseen, self.switched_off = False, None, False
         self.halted, self.unreachable_since, self.unwanted = [], None, False
         self.changes += 1
         self.guarded = False

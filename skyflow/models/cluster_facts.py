@@ -54,6 +54,8 @@ class ClusterFacts(Wire):
     """Rank → since when its node is up."""
     unbooked: list[UpInterval] = Field(default_factory=list)
     """What the ledger does not have yet."""
+    switched_off: bool = False
+    """Whether it was not stopped from here: its nodes did that themselves, or somebody did behind our back."""
     lost: list[int] = Field(default_factory=list)
     """Ranks whose nodes are gone, by what their cloud says."""
     stopped_unseen: float | None = None
@@ -150,10 +152,14 @@ class ClusterFacts(Wire):
         return bool(self.nodes) and not self.stopped
 
     def clock_rule(self) -> IdleRule | None:
-        """What the idle clock counts for: the rule while nodes run, the end of `down_after` while they are stopped."""
+        """What the idle clock counts for: the rule while nodes run; while they are stopped, when they are taken down.
+
+        A rule that takes the cluster down holds also when the nodes have stopped without us: their lease was over, and
+        nobody was there to carry it out.
+        """
         if self.rule is None or not self.nodes or self.runs():
             return self.rule
-        later = self.rule.down_after
+        later = self.rule.minutes if self.rule.down and self.switched_off else self.rule.down_after
         return None if later is None else IdleRule(minutes=later, down=True, wait_for="jobs")
 
     def awaits_start(self) -> bool:
@@ -297,7 +303,8 @@ class ClusterFacts(Wire):
         rows = {job.id: as_row(job, accelerator) for job in self.jobs.values()}
         for place, job in enumerate(self._pending(), 1):
             what = job.resources(accelerator)
-            rows[job.id]["reason"] = f"Waits for {what}." if place == 1 else f"Number {place} in line for {what}."
+            reason = f"Waits for {what}." if place == 1 else f"Number {place} in line for {what}."
+            rows[job.id]["reason"] = f"Waits for a start: skyflow start {self.name}" if self.stopped else reason
         return [rows[job_id] for job_id in sorted(rows, reverse=True)]
 
     def _pending(self) -> list[JobRecord]:

@@ -292,6 +292,8 @@ class LifeEnded:
     notify: tuple[str, ...]
     left: tuple[Place, ...] = ()
     """Where nodes may be nevertheless: the guardian of this life goes on deleting them."""
+    deployment: str = ""
+    """In the tags of this life's nodes."""
 
 
 Action = (

@@ -115,6 +115,8 @@ async def call(
 
 async def signal(workflow_id: str, name: str, *args: Any) -> bool:
     """Signals another workflow. False if it is not there any more: a fact that the sender's own checks deal with."""
+    if not workflow_id:  # of the launch of a job that only the nodes knew: the server refuses to be asked
+        return False
     try:
         await workflow.get_external_workflow_handle(workflow_id).signal(name, args=list(args))
     except ApplicationError:

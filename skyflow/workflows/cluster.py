@@ -135,7 +135,7 @@ class ClusterWorkflow:
         beside = [*(asyncio.create_task(part) for part in parts), *self.telling.tasks()]
         calm = calm_pauses(self.state.check_seconds)
         while True:
-            await self._show()
+            self._show()
             await self._guard()
             pause = self.state.check_seconds
             if not self.state.is_active():
@@ -189,8 +189,8 @@ class ClusterWorkflow:
 
     def _do(self, actions: list[Action]) -> None:
         self.actions += actions
-        self._count_edition()
         note(self.state, self._now())
+        self._show()
 
     # The actions
 
@@ -229,9 +229,9 @@ class ClusterWorkflow:
                 await self._close("down", request_id, epoch)
             case StartStop(request_id, epoch):
                 await self._close("stop", request_id, epoch)
-            case LifeEnded(uid, notify, left):
+            case LifeEnded(uid, notify, left, deployment):
                 if left:
-                    await self._leave(uid, list(left))
+                    await self._leave(uid, list(left), deployment)
                 else:
                     await signal(autostop_workflow_id(name, uid), "cancel")
                 for workflow_id in notify:
@@ -269,7 +269,7 @@ class ClusterWorkflow:
         await start_child(AutostopWorkflow.run, child, autostop_workflow_id(state.name, state.uid), summary)
         state.guarded = True
 
-    async def _leave(self, uid: str, places: list[Place]) -> None:
+    async def _leave(self, uid: str, places: list[Place], deployment: str) -> None:
         """Nodes of a life that has ended may be there still: its guardian goes on deleting them, or a new one does."""
         guard = autostop_workflow_id(self.state.name, uid)
         if await signal(guard, "clean_up", places):
@@ -277,7 +277,7 @@ class ClusterWorkflow:
         left = AutostopState(
             cluster=self.state.name,
             uid=uid,
-            deployment=self.state.deployment,
+            deployment=deployment,
             check_seconds=self.state.check_seconds,
             places=places,
             cleaning=True,
@@ -360,7 +360,9 @@ class ClusterWorkflow:
         while True:
             await workflow.wait_condition(lambda: self.asking is not None)
             epoch, self.asking = self.asking or 0, None
-            ago = await last_session(self.state.gang()) if self.state.runs() else None
+            if epoch != self.state.epoch or not self.state.runs():
+                continue
+            ago = await last_session(self.state.gang())
             self._do(self.state.sessions_seen(epoch, ago, self._now()))
 
     # Nobody waits for ever
@@ -483,7 +485,7 @@ class ClusterWorkflow:
     def _next_uid(self) -> str:
         return f"{workflow.now():%Y%m%dT%H%M%S}-{workflow.uuid4().hex[:8]}"
 
-    async def _show(self) -> None:
+    def _show(self) -> None:
         """Keeps memo, search attributes and current details true."""
         self._count_edition()
         view = self.state.view()

@@ -505,8 +505,8 @@ class LaunchWorkflow:
             if minutes is None:
                 minutes, down = own.idle_minutes, down or own.down
         if minutes is not None:
-            rule = {"idle_minutes": minutes, "down": self.request.down} if minutes >= 0 else False
-            if rule and own is not None and own.down_after is not None and not self.request.down:
+            rule = {"idle_minutes": minutes, "down": down} if minutes >= 0 else False
+            if rule and own is not None and own.down_after is not None and not down:
                 rule = {"idle_minutes": minutes, "down_after": own.down_after}
         if isinstance(rule, dict) and waits:
             rule["wait_for"] = waits

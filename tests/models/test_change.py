@@ -216,7 +216,7 @@ def test_what_is_told_adds_up_whatever_happens(steps: list[str]) -> None:
             elif step in ("stop", "down"):
                 ask(state, name)
                 state.reserve(Reserve(workflow_id=name, kind=step, force=True, webhook=True), 5)
-                release(state, name, f"life-{number}", nodes_stopped=step == "stop", nodes_deleted=step == "down")
+                release(state, name, f"next-{number}", nodes_stopped=step == "stop", nodes_deleted=step == "down")
             elif step == "end":
                 end(state, state.next_job - 1)
             elif step == "continue":

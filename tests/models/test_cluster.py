@@ -852,7 +852,7 @@ def test_a_stopped_cluster_takes_what_can_matter_to_it() -> None:
     stopped(state)
     assert state.set_autostop(AutostopSetting(minutes=-1), 60) == [Busy()]
     assert (state.rule, state.idle_since) == (None, None)
-    with pytest.raises(ClusterNotUpError, match="is STOPPED: it has no idle rule"):
+    with pytest.raises(ClusterNotUpError, match="is STOPPED: an idle rule is for nodes that run"):
         state.set_autostop(AutostopSetting(minutes=5), 61)
     [arm] = state.set_autostop(AutostopSetting(minutes=5, down_after=0), 62)
     assert arm == ArmIdle(state.epoch, IdleRule(minutes=0, down=True, wait_for="jobs"))
@@ -921,9 +921,53 @@ def test_a_purged_stop_is_believed_until_the_cloud_says_otherwise() -> None:
     state.reserve(Reserve(workflow_id="s", kind="stop", purge=True), 2)
     state.release(Release(workflow_id="s", nodes_stopped=True, purged=True), 62, "life-2")
     assert (state.status, state.up) == (ClusterStatus.STOPPED, {})
-    [arm] = state.observe([NodeStatus(node=node(0), state="running")], 600)
-    assert (state.status, arm) == (ClusterStatus.UP, ArmIdle(state.epoch, IdleRule(minutes=5, down=False)))
+    assert state.observe([NodeStatus(node=node(0), state="running")], 600) == [StartStop("again-life-1-1")]
+    assert state.status is ClusterStatus.UP
     assert state.up[0].started == 62, "what it cost meanwhile is in the ledger"
+    assert state.reserve(Reserve(workflow_id="t", kind="stop"), 601)[0].granted
+
+
+def test_a_purged_stop_that_came_true_is_forgotten() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.reserve(Reserve(workflow_id="s", kind="stop", purge=True), 2)
+    state.release(Release(workflow_id="s", nodes_stopped=True, purged=True), 62, "life-2")
+    state.observe([NodeStatus(node=node(0), state="stopped")], 600)
+    state.observe([NodeStatus(node=node(0), state="running")], 9000)
+    assert state.up[0].started == 9000, "somebody started it much later"
+
+
+def test_a_failed_start_of_a_cluster_that_is_taken_down_later_is_stopped_again() -> None:
+    state = later()
+    stopped(state)
+    state.reserve(Reserve(workflow_id="b", kind="start"), 60)
+    [again] = [one for one in state.release(Release(workflow_id="b"), 61, "life-2") if isinstance(one, StartStop)]
+    assert state.reserve(Reserve(workflow_id="t", kind="stop", epoch=again.epoch), 62)[0].granted
+
+
+def test_a_refused_stop_of_a_rule_that_waits_for_nothing_is_not_tried_again_at_once() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.set_autostop(AutostopSetting(minutes=5, wait_for="none"), 1)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    assert state.reserve(Reserve(workflow_id="s", kind="stop", epoch=state.epoch), 301)[0].granted
+    state.release(Release(workflow_id="s"), 302, "life-2")
+    assert state.overdue(361) == []
+
+
+def test_what_nobody_wants_and_the_cloud_does_not_stop_is_tried_again_later() -> None:
+    state = later()
+    stopped(state)
+    state.reserve(Reserve(workflow_id="launch/dev/1", kind="launch"), 60)
+    state.report_nodes(NodesReport(workflow_id="launch/dev/1", uid="life-1", nodes=[node(0)], offer=OFFER), 61)
+    actions = state.release(Release(workflow_id="launch/dev/1", discard=True), 62, "life-2")
+    [again] = [one for one in actions if isinstance(one, StartStop)]
+    state.reserve(Reserve(workflow_id="s", kind="stop", epoch=again.epoch), 63)
+    actions = state.release(Release(workflow_id="s"), 64, "life-2")
+    assert not any(isinstance(one, StartStop) for one in actions)
+    assert state.overdue(65) == []
+    assert state.overdue(64 + RETRY_CHECKS * 60 + 1) == [StartStop(f"again-life-1-{state.epoch}", state.epoch)]
 
 
 def in_state(name: str) -> ClusterState:

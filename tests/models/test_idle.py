@@ -227,9 +227,26 @@ def test_nodes_that_were_started_learn_it_anew() -> None:
 def test_nodes_that_switched_themselves_off_are_still_taken_down() -> None:
     state = idle(5, down=True)
     actions = state.nodes_away([], [0], 311)
-    assert StartDown("idle-life-1-1", 1) in actions
-    reservation, _ = state.reserve(Reserve(workflow_id="d", kind="down", epoch=1), 312)
-    assert reservation.granted
-    for other, now in ((idle(5), 311), (idle(5, down=True), 309)):
-        assert not any(isinstance(action, StartDown | StartStop) for action in other.nodes_away([], [0], now))
-        assert other.status is ClusterStatus.STOPPED
+    assert actions[-1] == ArmIdle(2, IdleRule(minutes=5, down=True, wait_for="jobs"))
+    assert state.overdue(311 + 301) == [actions[-1]]
+    assert state.idle_due(IdleDue(uid="life-1", epoch=2)) == [StartDown("idle-life-1-2", 2)]
+    other = idle(5)
+    other.nodes_away([], [0], 311)
+    assert (other.status, other.idle_since) == (ClusterStatus.STOPPED, None)
+
+
+def test_also_if_the_cluster_thought_that_they_were_in_use() -> None:
+    state = fresh()
+    launch(state, "a")
+    state.set_autostop(AutostopSetting(minutes=0, down=True), 1)
+    state.nodes_away([], [0], 1000)
+    state.job_ended(JobEnd(job_id=1, status=JobStatus.FAILED_DRIVER), 1001)
+    [arm] = [one for one in state.release(Release(workflow_id="a"), 1002, "life-2") if isinstance(one, ArmIdle)]
+    assert state.idle_due(IdleDue(uid="life-1", epoch=arm.epoch)) == [StartDown(f"idle-life-1-{arm.epoch}", arm.epoch)]
+
+
+def test_who_stops_a_cluster_by_hand_keeps_it_whatever_its_rule() -> None:
+    state = idle(5, down=True)
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 20)
+    state.release(Release(workflow_id="s", nodes_stopped=True), 21, "life-2")
+    assert (state.status, state.idle_since) == (ClusterStatus.STOPPED, None)

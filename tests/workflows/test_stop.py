@@ -124,7 +124,7 @@ async def test_the_rule_can_be_set_replaced_and_cancelled(world: World, unique: 
     assert isinstance(refused.value.cause, ApplicationError)
     assert (refused.value.cause.type, refused.value.cause.message) == (
         "ClusterNotUpError",
-        f"Cluster '{unique}' is STOPPED: it has no idle rule.",
+        f"Cluster '{unique}' is STOPPED: an idle rule is for nodes that run. Start them: skyflow start {unique}",
     )
 
 
