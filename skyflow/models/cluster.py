@@ -209,13 +209,14 @@ class ClusterState(ClusterFacts):
         self.leftover = self.leftover or release.nodes_left
         unmade = op.exclusive and not self.nodes and not self.leftover
         if release.nodes_deleted and (op.kind == "down" or unmade):
+            making = op.purge and any(other.granted and other.exclusive for other in self.operations)
             actions += self._drop_overridden(op, now)
-            actions += self._end_life(next_uid, now, why(op.workflow_id), left=release.purged)
+            actions += self._end_life(next_uid, now, why(op.workflow_id), left=release.purged or making)
         elif release.nodes_stopped and self.nodes:
             actions += self._drop_overridden(op, now)
             actions += self._stopped(now)
             self.stopped_unseen = now if release.purged else None
-        elif op.kind in ("launch", "start") and op.granted and self.stopped and not self.is_active():
+        elif op.kind in ("launch", "start") and op.granted and op.exclusive and self.stopped and not self.is_active():
             stop_again = True  # some of its nodes may have been started, and nobody wants them
         elif release.discard and not self.operations and not any(other is not job for other in self.active_jobs()):
             # As soon as its job is gone too, unless a launch comes first.

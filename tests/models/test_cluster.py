@@ -927,6 +927,16 @@ def test_a_purged_stop_is_believed_until_the_cloud_says_otherwise() -> None:
     assert state.reserve(Reserve(workflow_id="t", kind="stop"), 601)[0].granted
 
 
+def test_a_purge_while_nodes_are_being_made_leaves_them_to_the_guardian() -> None:
+    state = fresh()
+    state.reserve(Reserve(workflow_id="launch/dev/1", kind="launch"), 0)
+    state.expect(Expect(uid="life-1", place=Place(cloud="local")))
+    assert state.reserve(Reserve(workflow_id="d", kind="down", purge=True, force=True), 30)[0].granted
+    actions = state.release(Release(workflow_id="d", nodes_deleted=True), 31, "life-2")
+    [ended] = [one for one in actions if isinstance(one, LifeEnded)]
+    assert ended.left == (Place(cloud="local"),), "the launch may make them yet"
+
+
 def test_a_purged_stop_that_came_true_is_forgotten() -> None:
     state = fresh()
     launch(state, "a", job=False)

@@ -241,7 +241,8 @@ def test_also_if_the_cluster_thought_that_they_were_in_use() -> None:
     state.set_autostop(AutostopSetting(minutes=0, down=True), 1)
     state.nodes_away([], [0], 1000)
     state.job_ended(JobEnd(job_id=1, status=JobStatus.FAILED_DRIVER), 1001)
-    [arm] = [one for one in state.release(Release(workflow_id="a"), 1002, "life-2") if isinstance(one, ArmIdle)]
+    [arm] = state.release(Release(workflow_id="a"), 1002, "life-2")
+    assert isinstance(arm, ArmIdle)
     assert state.idle_due(IdleDue(uid="life-1", epoch=arm.epoch)) == [StartDown(f"idle-life-1-{arm.epoch}", arm.epoch)]
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from skyflow.errors import NodeUnreachableError
+from skyflow.models.launch import LaunchRequest
 from skyflow.models.name import cluster_workflow_id
+from skyflow.models.task import Task
+from skyflow.workflows.launch import LaunchWorkflow
 from tests.workflows.conftest import World
 from tests.workflows.test_launch import failure, start, until
 from tests.workflows.test_stop import jobs, launched, operate, submit, view
@@ -53,7 +58,7 @@ async def test_nodes_that_cannot_be_told_delay_nobody(world: World, unique: str)
     await launched(world, unique)
     world.ends["2"] = {0: 0}
     assert (await (await submit(world, unique, 2, {})).result())["status"] == "SUCCEEDED"
-    assert await (await operate(world, "Down", unique)).result() == {"cluster": unique, "deleted": 1}
+    assert await (await operate(world, "Down", unique)).result() == {"cluster": unique, "deleted": 1, "left": []}
 
 
 async def test_whoever_is_logged_in_keeps_an_idle_cluster(world: World, unique: str) -> None:
@@ -110,3 +115,21 @@ async def test_what_cannot_be_waited_for_is_refused_before_anything_is_made(
     assert not world.tried
     refused = await failure(await operate(world, "Start", unique, idle_minutes_to_autostop=5, wait_for="nonsense"))
     assert refused.type == "UsageError"
+
+
+@pytest.mark.parametrize(
+    ("rule", "request_", "expected"),
+    [
+        ({"idle_minutes": 10, "down": True}, {"wait_for": "jobs"}, (10, True, "jobs")),
+        ({"idle_minutes": 10, "down": True}, {"idle_minutes_to_autostop": 20}, (20, False, "jobs_and_ssh")),
+        ({"idle_minutes": 10}, {"down": True}, (10, True, "jobs_and_ssh")),
+    ],
+)
+def test_what_a_request_says_of_the_idle_rule_counts_more(
+    rule: dict[str, Any], request_: dict[str, Any], expected: tuple[int, bool, str]
+) -> None:
+    me: Any = SimpleNamespace(request=LaunchRequest(task={}, **request_))
+    task = Task.from_yaml_config({"run": "x", "resources": {"autostop": rule}})
+    own = LaunchWorkflow._with_idle_rule(me, task).resources[0].autostop
+    assert own is not None
+    assert (own.idle_minutes, own.down, own.wait_for or "jobs_and_ssh") == expected
