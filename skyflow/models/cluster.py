@@ -20,7 +20,7 @@ from skyflow.errors import (
 from skyflow.models.admission import admit, check_can_stop
 from skyflow.models.change import Seen, note, why
 from skyflow.models.cluster_facts import ClusterFacts
-from skyflow.models.idle import WAIT_FOR, check_wait_for
+from skyflow.models.idle import UNREAD_MINUTES, WAIT_FOR, check_wait_for
 from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units
 from skyflow.models.name import spec_key
 from skyflow.models.node import NodeStatus
@@ -127,7 +127,7 @@ class ClusterState(ClusterFacts):
         if op is None or report.uid != self.uid:
             raise ClusterDoesNotExist(f"Cluster {self.name!r} has no reservation for this launch any more.")
         self.offer = report.offer
-        self.stopped, self.stopped_unseen, self.switched_off, self.halted = False, None, False, []
+        self.stopped, self.stopped_unseen, self.switched_off, self.halted = False, None, None, []
         self.changes += 1
         if self.nodes:  # they were started
             found = {node.id: node for node in report.nodes}
@@ -269,8 +269,9 @@ class ClusterState(ClusterFacts):
         actions: list[Action] = [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
         if len(away) == len(self.nodes) and stopped and not self.stopped:
             self.halted = []
+            unread = any(hit.values())
             actions += self._stopped(now)
-            self.switched_off = True
+            self.switched_off = UNREAD_MINUTES if unread else 0
         elif not self.stopped:
             self.halted = sorted({*self.halted, *stopped})
         self._count_up(now)
@@ -521,7 +522,7 @@ class ClusterState(ClusterFacts):
         self.jobs[op.job_id] = job.model_copy(update=update)
 
     def _stopped(self, now: float) -> list[Action]:
-        self.stopped, self.switched_off, self.halted, self.idle_since = True, False, [], None
+        self.stopped, self.switched_off, self.halted, self.idle_since = True, None, [], None
         self.stopped_unseen = None
         self.changes += 1
         self.unwanted = False
@@ -577,7 +578,7 @@ class ClusterState(ClusterFacts):
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
         self.made_by, self.leftover = "", False
-        self.stopped, self.stopped_unseen, self.switched_off = False, None, False
+        self.stopped, self.stopped_unseen, self.switched_off = False, None, None
         self.halted, self.unreachable_since, self.unwanted = [], None, False
         self.changes += 1
         self.guarded = False

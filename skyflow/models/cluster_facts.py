@@ -54,8 +54,9 @@ class ClusterFacts(Wire):
     """Rank → since when its node is up."""
     unbooked: list[UpInterval] = Field(default_factory=list)
     """What the ledger does not have yet."""
-    switched_off: bool = False
-    """Whether it was not stopped from here: its nodes did that themselves, or somebody did behind our back."""
+    switched_off: int | None = None
+    """If it was not stopped from here (its nodes did that, or somebody behind our back): for how many minutes
+    it is kept at least."""
     lost: list[int] = Field(default_factory=list)
     """Ranks whose nodes are gone, by what their cloud says."""
     stopped_unseen: float | None = None
@@ -159,7 +160,9 @@ class ClusterFacts(Wire):
         """
         if self.rule is None or not self.nodes or self.runs():
             return self.rule
-        later = self.rule.minutes if self.rule.down and self.switched_off else self.rule.down_after
+        later = self.rule.down_after
+        if self.rule.down and self.switched_off is not None:
+            later = max(self.rule.minutes, self.switched_off)
         return None if later is None else IdleRule(minutes=later, down=True, wait_for="jobs")
 
     def awaits_start(self) -> bool:

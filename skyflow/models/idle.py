@@ -11,6 +11,9 @@ WAIT_FOR = ("jobs_and_ssh", "jobs", "none")
 LEASE_GRACE = 600
 """Seconds that nodes give an idle rule which is due, before they switch themselves off."""
 
+UNREAD_MINUTES = 24 * 60
+"""What a job printed last is kept so long on nodes that switched themselves off before anybody had heard of its end."""
+
 
 def check_wait_for(value: object, name: str = "wait_for") -> str | None:
     """One of WAIT_FOR, in whatever case, or None. Otherwise UsageError, which names the argument."""

@@ -238,11 +238,13 @@ def test_nodes_that_switched_themselves_off_are_still_taken_down() -> None:
 def test_also_if_the_cluster_thought_that_they_were_in_use() -> None:
     state = fresh()
     launch(state, "a")
+    run_job(state, "a")
     state.set_autostop(AutostopSetting(minutes=0, down=True), 1)
     state.nodes_away([], [0], 1000)
     state.job_ended(JobEnd(job_id=1, status=JobStatus.FAILED_DRIVER), 1001)
     [arm] = state.release(Release(workflow_id="a"), 1002, "life-2")
     assert isinstance(arm, ArmIdle)
+    assert arm == ArmIdle(arm.epoch, IdleRule(minutes=24 * 60, down=True, wait_for="jobs")), "what it printed is there"
     assert state.idle_due(IdleDue(uid="life-1", epoch=arm.epoch)) == [StartDown(f"idle-life-1-{arm.epoch}", arm.epoch)]
 
 
