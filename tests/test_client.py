@@ -6,9 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import RPCError, WorkflowFailureError
+from temporalio.exceptions import CancelledError
+from temporalio.service import RPCStatusCode
 
+from skyflow import workflow_client
 from skyflow.client import Client
-from skyflow.errors import ClusterDoesNotExist, JobDoesNotExist
+from skyflow.errors import (
+    ClusterDoesNotExist,
+    JobDoesNotExist,
+    LaunchCancelledError,
+    SkyflowError,
+    TemporalUnavailableError,
+)
 from skyflow.settings import Settings
 from skyflow.store.log import put_record
 from skyflow.store.store import open_store
@@ -72,3 +82,52 @@ async def test_a_cluster_that_is_gone_has_no_queue_to_look_at(tmp_path: Path) ->
     with pytest.raises(JobDoesNotExist) as refused:
         await client.job("c", 1)
     assert str(refused.value) == "Cluster 'c' is gone, and its last life did not have a job 1 that ended."
+
+
+class Server:
+    """Gives these answers to whoever waits for a workflow; the place of its own handle and endpoint."""
+
+    address, namespace = "here:7233", "default"
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    def get_workflow_handle(self, workflow_id: str) -> Server:
+        return self
+
+    async def result(self) -> Any:
+        answer = self.answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def connected(server: Server) -> workflow_client.WorkflowClient:
+    return workflow_client.WorkflowClient(server, server)  # type: ignore[arg-type]
+
+
+BROKEN = RPCError("transport error", RPCStatusCode.UNKNOWN, b"")
+
+
+async def test_who_waits_for_a_workflow_goes_on_when_the_connection_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow_client, "RECONNECT_SECONDS", 0)
+    unavailable = RPCError("tcp connect error", RPCStatusCode.UNAVAILABLE, b"")
+    assert await connected(Server(BROKEN, unavailable, BROKEN, 7)).workflow_result("down/c/1") == 7
+
+
+def test_a_connection_that_breaks_is_no_refusal() -> None:
+    with (
+        pytest.raises(TemporalUnavailableError, match="does not answer: transport error"),
+        connected(Server()).errors(),
+    ):
+        raise BROKEN
+    with pytest.raises(SkyflowError, match="refused: namespace") as refused, connected(Server()).errors():
+        raise RPCError("namespace is odd", RPCStatusCode.UNKNOWN, b"")
+    assert not isinstance(refused.value, TemporalUnavailableError)
+
+
+@pytest.mark.parametrize("kind", ["launch", "down", "stop", "start", "adopt"])
+async def test_what_was_cancelled_is_said_by_its_kind(kind: str) -> None:
+    failed = WorkflowFailureError(cause=CancelledError("Workflow cancelled"))
+    with pytest.raises(LaunchCancelledError, match=f"^The {kind} was cancelled.$"):
+        await connected(Server(failed)).workflow_result(f"{kind}/c/1")
