@@ -20,8 +20,10 @@ from skyflow.errors import (
     TemporalUnavailableError,
 )
 from skyflow.settings import Settings
+from skyflow.store.ledger import book
 from skyflow.store.log import put_record
 from skyflow.store.store import open_store
+from tests.models.test_usage import interval
 
 UID = "20261124T101500-ab12cd34"
 
@@ -41,6 +43,9 @@ class OneCluster(Client):
         if query == "queue":
             return [{"id": number, "from": "queue"} for number in self.jobs]
         return {"uid": UID, "next_job": self.next_job}
+
+    async def status(self, cluster_names: list[str] | None = None, *, refresh: bool = False) -> list[dict[str, Any]]:
+        return []
 
     async def keep(self, *jobs: int) -> None:
         for number in jobs:
@@ -82,6 +87,34 @@ async def test_a_cluster_that_is_gone_has_no_queue_to_look_at(tmp_path: Path) ->
     with pytest.raises(JobDoesNotExist) as refused:
         await client.job("c", 1)
     assert str(refused.value) == "Cluster 'c' is gone, and its last life did not have a job 1 that ended."
+
+
+async def test_a_cost_report_of_clusters_whose_names_match(tmp_path: Path) -> None:
+    client = OneCluster(tmp_path, None)
+    for name in ("c1", "c2", "d1"):
+        await book(client.store, interval(name, 0, 100, 3700).model_copy(update={"cluster": name, "uid": name}))
+        await put_record(client.store, name, name, "1", JOB)
+
+    async def names(*patterns: str, jobs: bool = False) -> list[str]:
+        rows = await client.cost_report(None, jobs=jobs, cluster_names=list(patterns))
+        return sorted(row["uid"] for row in rows)
+
+    for jobs in (False, True):
+        assert await names("c*", jobs=jobs) == ["c1", "c2"]
+        assert await names("c1", "d?", jobs=jobs) == ["c1", "d1"]
+        with pytest.raises(ClusterDoesNotExist, match=r"The ledger knows no cluster 'e\*, c'\."):
+            await names("e*", "c", "c2", jobs=jobs)
+
+
+JOB = {
+    "id": 1,
+    "name": "x",
+    "status": "SUCCEEDED",
+    "started_at": 100.0,
+    "ended_at": 200.0,
+    "ranks": [0],
+    "num_nodes": 1,
+}
 
 
 class Server:
