@@ -12,6 +12,7 @@ from skyflow.cli.session import run
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, SkyflowError, UsageError
 from skyflow.models.argument import check_graceful, check_idle_rule
 from skyflow.models.autostop import DEFAULT_IDLE_MINUTES
+from skyflow.models.idle import check_wait_for
 
 if TYPE_CHECKING:
     from skyflow.client import Client
@@ -218,8 +219,7 @@ def autostop(
         raise UsageError("--cancel goes with none of --idle-minutes, --down, --down-after and --wait-for.")
     minutes = -1 if off else DEFAULT_IDLE_MINUTES if idle_minutes is None else idle_minutes
     later, said = check_idle_rule(minutes, down, down_after), False
-    what = "taken down" if down else "stopped"
-    then = "" if later is None else f", and taken down {view.span(later * 60)} later"
+    wait_for = check_wait_for(wait_for)
 
     async def one(client: Client, name: str) -> str:
         nonlocal said
@@ -229,7 +229,7 @@ def autostop(
         if client.endpoint.embedded and not said:
             view.keep_awake(minutes)
         said = True
-        rule = f"{what} after {minutes} idle minutes{then}"
+        rule = view.idle_rule(minutes, down, later, wait_for)
         return f"Cluster {name} is {rule}. Cancel it: skyflow autostop {name} --cancel"
 
     _each(names, every, yes, None, one)
