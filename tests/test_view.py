@@ -60,6 +60,16 @@ def test_autostop_says_what_becomes_of_the_cluster(
     assert len(lines) == 2, "and that this machine must be awake"
 
 
+def test_of_a_stopped_cluster_only_what_comes_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = autostop(monkeypatch, "STOPPED", down_after="24h")
+    assert client.rules == [("c", 5, False, None, 24 * 60)]
+    assert capsys.readouterr().err == (
+        "Cluster c is taken down when it has been stopped for 1 d. Cancel it: skyflow autostop c --cancel\n"
+    ), "nothing of the nodes, which are off"
+
+
 @pytest.mark.parametrize(
     ("wait_for", "idle_for", "shown"),
     [

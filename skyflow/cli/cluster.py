@@ -226,11 +226,15 @@ def autostop(
         await client.autostop(name, minutes, down, wait_for, down_after=later)
         if minutes < 0:
             return f"Cluster {name} has no idle rule any more."
+        cancel = f"Cancel it: skyflow autostop {name} --cancel"
+        shown = None if later is None else await client.shown(name)
+        if later is not None and shown and shown.get("status") == "STOPPED":
+            return f"Cluster {name} is taken down when it has been stopped for {view.span(later * 60)}. {cancel}"
         if client.endpoint.embedded and not said:
             view.keep_awake(minutes)
         said = True
         rule = view.idle_rule(minutes, down, later, wait_for)
-        return f"Cluster {name} is {rule}. Cancel it: skyflow autostop {name} --cancel"
+        return f"Cluster {name} is {rule}. {cancel}"
 
     _each(names, every, yes, None, one)
 
