@@ -297,25 +297,42 @@ class Client(ClusterClient):
     async def job(self, cluster_name: str, job_id: int | None = None) -> dict[str, Any]:
         """One job (the latest if not given) as `queue` shows it, with the `uid` of the life of its cluster.
 
-        It is read from the cluster, or from the store if the cluster is gone.
-        """
-        from skyflow.store.log import latest_life, records
+        It is read from the cluster, or from the store: a cluster keeps the latest of its jobs that have ended, and one
+        that was adopted none.
 
+        Raises:
+            ClusterDoesNotExist: nothing is known of such a cluster.
+            JobDoesNotExist: it had no such job.
+        """
+        from skyflow.store.log import latest_life, record
+
+        wanted = "any job" if job_id is None else f"a job {job_id}"
         try:
-            uid = (await self._cluster(cluster_name))["uid"]
-            rows = await self.queue(cluster_name)
+            view = await self._cluster(cluster_name)
+            uid, rows = view["uid"], await self.queue(cluster_name)
         except ClusterDoesNotExist:
             uid = await latest_life(self.store, cluster_name)
             if uid is None:
                 raise ClusterDoesNotExist(
                     f"Nothing is known of a cluster {cluster_name!r}. See: skyflow status"
                 ) from None
-            rows = list(reversed(await records(self.store, cluster_name, uid)))
-        for row in rows:
-            if job_id is None or row["id"] == job_id:
+            if row := await record(self.store, cluster_name, uid, job_id):
                 return {**row, "uid": uid}
-        wanted = "any job" if job_id is None else f"a job {job_id}"
-        raise JobDoesNotExist(f"Cluster {cluster_name!r} does not have {wanted}. See: skyflow queue {cluster_name}")
+            raise JobDoesNotExist(
+                f"Cluster {cluster_name!r} is gone, and its last life did not have {wanted} that ended."
+            ) from None
+        found = next((row for row in rows if job_id is None or row["id"] == job_id), None)
+        if job_id is None:
+            may_be_kept = (found["id"] if found else 0) < view["next_job"] - 1
+        else:
+            may_be_kept = found is None and 0 < job_id < view["next_job"]
+        if may_be_kept:
+            kept = await record(self.store, cluster_name, uid, job_id)
+            if kept and (found is None or kept["id"] > found["id"]):
+                found = kept
+        if found is None:
+            raise JobDoesNotExist(f"Cluster {cluster_name!r} does not have {wanted}. See: skyflow queue {cluster_name}")
+        return {**found, "uid": uid}
 
     def log_reader(self, cluster_name: str, uid: str) -> LogReader:
         """Reads the logs of one life of a cluster."""

@@ -312,7 +312,7 @@ class ClusterClient(WorkflowClient):
         Args:
             days: only those that were up within so many days; None: all that the ledger knows.
             jobs: a row for each job instead, those that run too.
-            cluster_names: only of these.
+            cluster_names: only of these; `*` stands for others.
 
         Returns:
             Rows of `name`, `uid`, `status` (None: it is gone), `launched_at`, `num_nodes`, `place`, `instance_type`,

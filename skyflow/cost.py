@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from skyflow.errors import ClusterDoesNotExist
@@ -38,6 +39,6 @@ async def of_jobs(client: ClusterClient, since: float | None, names: list[str] |
 async def _intervals(client: ClusterClient, names: list[str] | None) -> list[UpInterval]:
     found = await intervals(client.store)
     known = {one.cluster for one in found}
-    if missing := [name for name in names or [] if name not in known]:
+    if missing := [name for name in names or [] if not any(fnmatchcase(one, name) for one in known)]:
         raise ClusterDoesNotExist(f"The ledger knows no cluster {', '.join(missing)!r}. See: skyflow cost-report --all")
-    return [one for one in found if names is None or one.cluster in names]
+    return [one for one in found if names is None or any(fnmatchcase(one.cluster, name) for name in names)]

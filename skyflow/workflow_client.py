@@ -36,7 +36,7 @@ class WorkflowClient:
                 with self.errors():
                     return await self._client.get_workflow_handle(workflow_id).result()
             except WorkflowFailureError as error:
-                raise typed(error.cause) from None
+                raise typed(error.cause, workflow_id.partition("/")[0]) from None
             except TemporalUnavailableError:
                 await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -85,7 +85,8 @@ class WorkflowClient:
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise WorkflowAbsentError(error.message) from error
-            if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
+            silent = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
+            if error.status in silent or _is_of_transport(error):
                 raise TemporalUnavailableError(
                     f"Temporal at {self.endpoint.address} (namespace {self.endpoint.namespace}) does not answer: "
                     f"{error.message}. Is the server up, and a worker (`skyflow worker run`)?"
@@ -97,14 +98,32 @@ class WorkflowAbsentError(SkyflowError):
     """There is no such workflow."""
 
 
-def typed(cause: BaseException | None) -> BaseException:
-    """What a workflow or an update failed with, as the error that it was."""
+def _is_of_transport(error: temporal.RPCError) -> bool:
+    """Whether a connection broke while an answer was on its way.
+
+    The SDK's core has no status for that: it is UNKNOWN or INTERNAL, as are errors of the server. So its words count.
+    """
+    from temporalio.service import RPCStatusCode
+
+    broken = ("transport error", "error trying to connect", "connection reset", "broken pipe", "h2 protocol error")
+    return error.status in (RPCStatusCode.UNKNOWN, RPCStatusCode.INTERNAL) and any(
+        words in error.message.lower() for words in broken
+    )
+
+
+def typed(cause: BaseException | None, kind: str = "launch") -> BaseException:
+    """What a workflow or an update failed with, as the error that it was.
+
+    Args:
+        cause: of the failure.
+        kind: of the workflow: the first part of its id.
+    """
     from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 
     if isinstance(cause, ApplicationError):
         return rebuild(cause.type, cause.message, cause.details[0] if cause.details else {})
     if isinstance(cause, CancelledError):
-        return LaunchCancelledError("The launch was cancelled.")
+        return LaunchCancelledError(f"The {kind} was cancelled.")
     if isinstance(cause, TerminatedError):
         return SkyflowError("The workflow was terminated. What it had made is being cleaned up: see skyflow status.")
     return SkyflowError(str(cause))

@@ -12,6 +12,7 @@ from skyflow.cli.session import run
 from skyflow.errors import ClusterDoesNotExist, ClusterNotUpError, SkyflowError, UsageError
 from skyflow.models.argument import check_graceful, check_idle_rule
 from skyflow.models.autostop import DEFAULT_IDLE_MINUTES
+from skyflow.models.idle import check_wait_for
 
 if TYPE_CHECKING:
     from skyflow.client import Client
@@ -218,19 +219,22 @@ def autostop(
         raise UsageError("--cancel goes with none of --idle-minutes, --down, --down-after and --wait-for.")
     minutes = -1 if off else DEFAULT_IDLE_MINUTES if idle_minutes is None else idle_minutes
     later, said = check_idle_rule(minutes, down, down_after), False
-    what = "taken down" if down else "stopped"
-    then = "" if later is None else f", and taken down {view.span(later * 60)} later"
+    wait_for = check_wait_for(wait_for)
 
     async def one(client: Client, name: str) -> str:
         nonlocal said
         await client.autostop(name, minutes, down, wait_for, down_after=later)
         if minutes < 0:
             return f"Cluster {name} has no idle rule any more."
+        cancel = f"Cancel it: skyflow autostop {name} --cancel"
+        shown = None if later is None else await client.shown(name)
+        if later is not None and shown and shown.get("status") == "STOPPED":
+            return f"Cluster {name} is taken down when it has been stopped for {view.span(later * 60)}. {cancel}"
         if client.endpoint.embedded and not said:
             view.keep_awake(minutes)
         said = True
-        rule = f"{what} after {minutes} idle minutes{then}"
-        return f"Cluster {name} is {rule}. Cancel it: skyflow autostop {name} --cancel"
+        rule = view.idle_rule(minutes, down, later, wait_for)
+        return f"Cluster {name} is {rule}. {cancel}"
 
     _each(names, every, yes, None, one)
 

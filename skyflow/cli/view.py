@@ -141,7 +141,7 @@ def _autostop(view: dict[str, Any]) -> str:
         return "-"
     what, why = "down" if view["to_down"] else "stop", " (safety)" if view["safety"] else ""
     if (waits := view.get("wait_for")) not in (None, "jobs_and_ssh") and not view["safety"]:
-        why = f" ({waits})"
+        why = ", whatever runs" if waits == "none" else f" ({waits})"
     later = view.get("down_after")
     if view["status"] == "STOPPED" and later is not None:
         if view["idle_since"] is None:
@@ -151,6 +151,13 @@ def _autostop(view: dict[str, Any]) -> str:
     if view["idle_since"] is None or view["status"] == "STOPPED":
         return f"{what} after {view['autostop']} min{then}{why}"
     return f"{what} in {span(view['idle_since'] + 60 * view['autostop'] - time.time())}{then}{why}"
+
+
+def idle_rule(minutes: int, down: bool, down_after: int | None, wait_for: str | None) -> str:
+    """What becomes of a cluster by the idle rule that it was just given: `stopped after 5 idle minutes`."""
+    when = f"in {minutes} minute(s), whatever runs" if wait_for == "none" else f"after {minutes} idle minutes"
+    then = "" if down_after is None else f", and taken down {span(down_after * 60)} later"
+    return f"{'taken down' if down else 'stopped'} {when}{then}"
 
 
 def jobs(rows: Sequence[dict[str, Any]]) -> None:

@@ -152,9 +152,9 @@ class Submission(Wire):
 
 
 class AutostopSetting(Wire):
-    """The user's idle rule. `minutes` None or negative: none."""
+    """The user's idle rule. `minutes` None or negative: none. Without the field it is no setting, and is not read."""
 
-    minutes: int | None = None
+    minutes: int | None
     down: bool = False
     """Whether the cluster is then taken down instead of stopped."""
     down_after: int | None = None
@@ -183,9 +183,9 @@ class CancelRequest(Wire):
 
 
 class CancelJobs(Wire):
-    """Signal `cancel` of a cluster: these jobs, or all of them."""
+    """Signal `cancel` of a cluster: these jobs, or, if `jobs` is null, all of them. Without the field, none."""
 
-    jobs: list[int] | None = None
+    jobs: list[int] | None
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,14 @@ async def records(store: Store, cluster: str, uid: str | None = None) -> list[di
     return [json.loads(await store.get(key)) for key in sorted(keys, key=_unit_order)]
 
 
+async def record(store: Store, cluster: str, uid: str, job_id: int | None = None) -> dict[str, Any] | None:
+    """The record of one job (the latest if not given) of one life of a cluster; None if there is none."""
+    keys = [key for key, _ in await store.list(_root("records", cluster, uid))]
+    numbers = {job_of_unit(key.rsplit("/", 1)[-1]): key for key in sorted(keys, key=_unit_order)}
+    key = numbers.get(job_id) if job_id is not None else next(reversed(numbers.values()), None)
+    return None if key is None else dict(json.loads(await store.get(key)))
+
+
 def _root(kind: str, cluster: str, uid: str) -> str:
     return f"{kind}/{safe_name(cluster)}/{uid}"
 

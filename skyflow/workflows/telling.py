@@ -54,7 +54,9 @@ class Telling:
         return not self._state.unposted and not self._state.uncalled
 
     async def _tell(self, listener: Listener) -> None:
-        waits = pauses(min(FIRST_PAUSE, self._state.check_seconds))
+        first = min(FIRST_PAUSE, self._state.check_seconds)
+        waits = pauses(first)
+        pause = next(waits)
         while True:
             await workflow.wait_condition(lambda: bool(self._state.untold(listener)))
             batch = self._state.untold(listener)[:BATCH]
@@ -72,12 +74,15 @@ class Telling:
                 workflow.logger.warning("%d changes were not told: too many or too old", self._state.forgotten)
                 self._state.forgotten = 0
             if told.number >= batch[0].number:
-                waits = pauses(min(FIRST_PAUSE, self._state.check_seconds))
+                waits = pauses(first)
+                pause = next(waits)
             if told.trouble:
                 workflow.logger.warning("the %s could not be told: %s", listener, told.trouble)
-                # Something new is tried at once: of several receivers, only one may be away.
+                # Something new is tried at once: of several receivers, only one may be away. That such a try fails,
+                # too, says nothing of how long they have been away: only a pause that was waited out is doubled.
                 has_news = partial(self._has_news, listener, known)
-                await wait_for(has_news, next(waits), f"until the {listener} is told again")
+                if not await wait_for(has_news, pause, f"until the {listener} is told again"):
+                    pause = next(waits)
 
     def _has_news(self, listener: Listener, known: int) -> bool:
         return any(change.number > known for change in self._state.untold(listener))

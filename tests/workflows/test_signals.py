@@ -18,10 +18,14 @@ MISFITS: list[tuple[str, list[Any]]] = [
     ("cancel", [None]),
     ("cancel", ["all"]),
     ("cancel", [{"jobs": "x"}]),
+    ("cancel", [{}]),
+    ("cancel", [{"job": [1]}]),
     ("autostop", []),
     ("autostop", [None]),
     ("autostop", [7]),
     ("autostop", [{"minutes": "soon"}]),
+    ("autostop", [{}]),
+    ("autostop", [{"idle_minutes": 5}]),
     ("autostop", [{"minutes": 5, "down": True, "down_after": 5}]),
     ("release", []),
     ("job_ended", []),
@@ -36,11 +40,14 @@ async def test_a_signal_that_does_not_fit_is_ignored_and_the_cluster_goes_on(wor
     await until(lambda: asyncio.sleep(0, "2" in world.started))
     cluster = world.client.get_workflow_handle(cluster_workflow_id(unique))
     uid = (await view(world, unique))["uid"]
+    await cluster.signal("autostop", {"minutes": 600})
     for name, args in MISFITS:
         await cluster.signal(name, args=args)
     for update in ("set_autostop", "reserve", "report"):
         with pytest.raises(WorkflowUpdateFailedError):
             await cluster.execute_update(update, args=[])
+    with pytest.raises(WorkflowUpdateFailedError):
+        await cluster.execute_update("set_autostop", {"idle_minutes": 5})
     for other, signal in (
         (autostop_workflow_id(unique, uid), "idle"),
         (autostop_workflow_id(unique, uid), "guard"),
@@ -48,7 +55,7 @@ async def test_a_signal_that_does_not_fit_is_ignored_and_the_cluster_goes_on(wor
         (f"launch/{unique}/2", "job_ended"),
     ):
         await world.client.get_workflow_handle(other).signal(signal, args=[])
-    assert (await view(world, unique))["autostop"] == -1
+    assert (await view(world, unique))["autostop"] == 600
     assert (await jobs(world, unique))[2] in ("PENDING", "RUNNING")
 
     await cluster.signal("autostop", {"minutes": 0, "down": True})

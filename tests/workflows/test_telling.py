@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from skyflow.client import Client
 from skyflow.models.change import Change, Told
 from skyflow.models.cluster import ClusterState
 from skyflow.models.name import cluster_workflow_id
+from skyflow.workflows import telling
 from tests.conftest import free_port
 from tests.listeners.receiver import Receiver, receive
 from tests.workflows.conftest import World, served
@@ -167,6 +169,30 @@ async def test_a_backlog_does_not_make_a_receiver_that_is_away_be_tried_without_
         await asyncio.sleep(1)
         await cluster.terminate()
         assert world.tries <= 2
+
+
+async def test_only_a_pause_that_was_waited_out_makes_the_next_one_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    news, waited = [True] * 6 + [False, False, True, False], []
+
+    async def wait_for(what: Any, seconds: float, summary: str) -> bool:
+        waited.append(seconds)
+        if len(waited) > len(news):
+            raise asyncio.CancelledError
+        return news[len(waited) - 1]
+
+    async def nothing(*args: Any) -> Told:
+        return Told(number=0, trouble="away")
+
+    change = Change(number=1, time=time.time(), kind="cluster", after="UP")
+    state = ClusterState(name="c", uid="u", noted=1, unposted=[change])
+    assert state.check_seconds >= telling.FIRST_PAUSE
+    monkeypatch.setattr(telling, "wait_for", wait_for)
+    monkeypatch.setattr(telling.workflow, "wait_condition", nothing)
+    monkeypatch.setattr(telling.Telling, "_call", nothing)
+    monkeypatch.setattr(telling.workflow, "logger", logging.getLogger("test"))
+    with pytest.raises(asyncio.CancelledError):
+        await telling.Telling(state, time.time)._tell("webhook")
+    assert waited == [10.0] * 7 + [20.0, 40.0, 40.0, 80.0]
 
 
 async def test_nothing_is_lost_or_told_twice_when_the_cluster_begins_a_new_history(

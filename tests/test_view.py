@@ -1,0 +1,84 @@
+"""What the commands say, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from skyflow.cli import cluster, view
+
+CLUSTER = {"status": "UP", "autostop": 1, "to_down": True, "down_after": None, "safety": False, "idle_since": None}
+
+
+class FakeClient:
+    """Has one cluster, and an embedded server."""
+
+    def __init__(self, status: str) -> None:
+        self.endpoint = SimpleNamespace(embedded=True)
+        self.status = status
+        self.rules: list[Any] = []
+
+    async def autostop(self, *rule: Any, down_after: int | None) -> None:
+        self.rules.append((*rule, down_after))
+
+    async def shown(self, name: str) -> dict[str, Any]:
+        return {"status": self.status}
+
+
+def autostop(
+    monkeypatch: pytest.MonkeyPatch, status: str = "UP", *, minutes: int | None = None, **options: Any
+) -> FakeClient:
+    client = FakeClient(status)
+    monkeypatch.setattr(cluster, "run", lambda body, **_: asyncio.run(body(client)))
+    given: dict[str, Any] = {"off": False, "down": False, "wait_for": None, "down_after": None, **options}
+    cluster.autostop(["c"], False, True, minutes, **given)
+    return client
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "stopped after 5 idle minutes"),
+        ({"minutes": 1, "down": True}, "taken down after 1 idle minutes"),
+        ({"minutes": 1, "down": True, "wait_for": "NONE"}, "taken down in 1 minute(s), whatever runs"),
+        (
+            {"minutes": 9, "wait_for": "none", "down_after": "24h"},
+            "stopped in 9 minute(s), whatever runs, and taken down 1 d later",
+        ),
+    ],
+)
+def test_autostop_says_what_becomes_of_the_cluster(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: dict[str, Any], said: str
+) -> None:
+    autostop(monkeypatch, **options)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == f"Cluster c is {said}. Cancel it: skyflow autostop c --cancel"
+    assert len(lines) == 2, "and that this machine must be awake"
+
+
+def test_of_a_stopped_cluster_only_what_comes_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = autostop(monkeypatch, "STOPPED", down_after="24h")
+    assert client.rules == [("c", 5, False, None, 24 * 60)]
+    assert capsys.readouterr().err == (
+        "Cluster c is taken down when it has been stopped for 1 d. Cancel it: skyflow autostop c --cancel\n"
+    ), "nothing of the nodes, which are off"
+
+
+@pytest.mark.parametrize(
+    ("wait_for", "idle_for", "shown"),
+    [
+        (None, None, "down after 1 min"),
+        ("jobs", None, "down after 1 min (jobs)"),
+        ("none", None, "down after 1 min, whatever runs"),
+        ("none", 20, "down in 40 s, whatever runs"),
+    ],
+)
+def test_the_status_says_whether_it_waits_for_anything(wait_for: str | None, idle_for: int | None, shown: str) -> None:
+    idle_since = None if idle_for is None else time.time() - idle_for + 0.3
+    assert view._autostop({**CLUSTER, "wait_for": wait_for, "idle_since": idle_since}) == shown
