@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
@@ -16,6 +17,9 @@ from skyflow.models.idle import check_wait_for
 
 if TYPE_CHECKING:
     from skyflow.client import Client
+
+PATIENCE = 20.0
+"""Seconds after which somebody who waits is told that they need not."""
 
 
 def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool, refresh: bool) -> None:
@@ -266,6 +270,14 @@ def down(
     _each(names, every, yes, question, one)
 
 
+async def _patiently(name: str, doing: Awaitable[str]) -> str:
+    """Says that it goes on if it takes long: whoever has waited may go."""
+    task = asyncio.ensure_future(doing)
+    if not (await asyncio.wait({task}, timeout=PATIENCE))[0]:
+        view.say(f"Cluster {name}: this takes longer. It goes on, also if you press Ctrl-C. See: skyflow events {name}")
+    return await task
+
+
 def _each(
     patterns: list[str] | None,
     every: bool,
@@ -290,7 +302,7 @@ def _each(
         failed: list[SkyflowError] = []
         for name in names:
             try:
-                view.say(await one(client, name))
+                view.say(await _patiently(name, one(client, name)))
             except SkyflowError as error:
                 failed.append(error)
         for other in failed[1:]:
