@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from skyflow.errors import ClusterNotUpError, InvalidTaskError, UsageError
 from skyflow.models.cluster import ClusterState
@@ -29,6 +30,7 @@ from skyflow.models.operation import (
 from skyflow.models.status import ClusterStatus, JobStatus
 from skyflow.models.support import check_request
 from skyflow.models.task import Task
+from skyflow.workflows.operation import OperationRequest
 from tests.models.test_cluster import OFFER, fresh, launch, node, run_job
 
 
@@ -233,3 +235,18 @@ def test_nodes_that_switched_themselves_off_are_still_taken_down() -> None:
     for other, now in ((idle(5), 311), (idle(5, down=True), 309)):
         assert not any(isinstance(action, StartDown | StartStop) for action in other.nodes_away([], [0], now))
         assert other.status is ClusterStatus.STOPPED
+
+
+def test_idle_minutes_that_no_timer_holds_are_refused_wherever_they_come_from() -> None:
+    most = 10 * 365 * 24 * 60
+    assert AutostopSetting(minutes=most).minutes == most
+    assert OperationRequest.parse({"cluster": "c", "idle_minutes_to_autostop": most}).cluster == "c"
+    with pytest.raises(UsageError, match="idle minutes must be 5256000 at most"):
+        OperationRequest.parse({"cluster": "c", "idle_minutes_to_autostop": most + 1})
+    with pytest.raises(UsageError, match="idle minutes must be 5256000 at most"):
+        check_request(Task(run="x"), None, idle_minutes_to_autostop=most + 1)
+    with pytest.raises(InvalidTaskError, match="idle_minutes must be 10 years at most"):
+        Task.from_yaml_config({"resources": {"autostop": {"idle_minutes": most + 1}}})
+    for wrong in ({"minutes": most + 1}, {"minutes": 5, "down_after": most + 1}):
+        with pytest.raises(ValidationError):
+            AutostopSetting.model_validate(wrong)
