@@ -40,6 +40,19 @@ async def count_lost(client: temporal.Client, store: Store) -> int:
     return len(lives)
 
 
+def nothing(adoption: dict[str, Any], deployment: str | None) -> str:
+    """Why there is nothing to adopt."""
+    if adoption["left"]:
+        return "Nothing to adopt."
+    owners: list[str] = adoption.get("owners", [])
+    if deployment is None or not owners:
+        return "Nothing to adopt: the store knows of no cluster that Temporal does not have."
+    return (
+        f"Nothing to adopt: the store knows no lost cluster of deployment {deployment!r}, but of {', '.join(owners)}. "
+        f"See: skyflow adopt --deployment {owners[0]}"
+    )
+
+
 def describe(adoption: dict[str, Any]) -> list[str]:
     """What an Adoption leaves to be said beside the clusters that were adopted, a line each."""
     lines = [f"Cluster {one['cluster']} is left alone: {one['reason']}." for one in adoption["left"]]

@@ -268,7 +268,7 @@ class ClusterClient(WorkflowClient):
         Returns:
             `adopted`, `over` (no nodes any more), `left` (alone, with a `reason`), each a list of `cluster`, `uid`,
             `place`, `num_nodes`, …; `strangers` (nodes that the store does not know), `silent` (clouds that could not
-            be asked).
+            be asked), `owners` (deployments that lost clusters belonged to).
 
         Raises:
             UsageError: they belonged to several deployments, and `deployment` does not say to which.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from skyflow.cli.app import app
 from skyflow.models.adoption import AdoptedLife, Adoption, AdoptRequest
 from skyflow.models.launch import Attempt, LaunchProgress, LaunchRequest, LaunchResult, StageProgress
 from skyflow.models.node import TaggedNode
+from skyflow.models.status import ClusterStatus, JobStatus
 from skyflow.models.wire import Wire
 from skyflow.workflows.operation import OperationRequest
 
@@ -29,6 +32,13 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*
 def test_the_wire_format_names_every_field(model: type[Wire]) -> None:
     text = (ROOT / "docs/wire-format.md").read_text()
     assert [name for name in model.model_fields if not re.search(rf"[`\"]{name}[`\"]", text)] == []
+
+
+@pytest.mark.parametrize(("kind", "states"), [("cluster", ClusterStatus), ("job", set(JobStatus) - {JobStatus.INIT})])
+def test_the_page_about_hooks_names_every_state(kind: str, states: Iterable[Enum]) -> None:
+    text = (ROOT / "docs/hooks.md").read_text().partition("The states:")[2]
+    [row] = re.findall(rf"^\| `{kind}` \|.*$", text, re.MULTILINE)
+    assert [state.value for state in states if f"`{state.value}`" not in row] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

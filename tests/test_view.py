@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from skyflow.cli import cluster, view
+from skyflow.cli import adopt, cluster, view
 
 CLUSTER = {"status": "UP", "autostop": 1, "to_down": True, "down_after": None, "safety": False, "idle_since": None}
 
@@ -82,3 +82,54 @@ def test_of_a_stopped_cluster_only_what_comes_is_said(
 def test_the_status_says_whether_it_waits_for_anything(wait_for: str | None, idle_for: int | None, shown: str) -> None:
     idle_since = None if idle_for is None else time.time() - idle_for + 0.3
     assert view._autostop({**CLUSTER, "wait_for": wait_for, "idle_since": idle_since}) == shown
+
+
+NOTHING = {"adopted": [], "over": [], "left": [], "strangers": [], "silent": [], "owners": []}
+LOST = {"cluster": "a", "uid": "a1", "num_nodes": 1, "instance_type": "t", "place": "p", "stopped": 0, "price": 1}
+LOST |= {"jobs": 0, "owner": "old"}
+TAKEN = {"cluster": "b", "uid": "b1", "reason": "there is another cluster of this name here"}
+
+
+def adoption(monkeypatch: pytest.MonkeyPatch, shown: dict[str, Any], deployment: str | None = None) -> None:
+    class Lost:
+        async def adopt(self, *, dryrun: bool = False, lives: Any = None, **_: Any) -> dict[str, Any]:
+            assert dryrun or lives == ["a1"]
+            return {**NOTHING, **(shown if dryrun else {"adopted": [LOST]})}
+
+    monkeypatch.setattr(adopt, "run", lambda body: asyncio.run(body(Lost())))
+    adopt.adopt(deployment, True, "table")
+
+
+def test_adopt_yes_says_which_clusters_it_leaves_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adoption(monkeypatch, {"adopted": [LOST], "left": [TAKEN]})
+    assert capsys.readouterr().err.splitlines() == [
+        "Cluster b is left alone: there is another cluster of this name here.",
+        "Adopted: a. See: skyflow status",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shown", "deployment", "said"),
+    [
+        ({}, None, "Nothing to adopt: the store knows of no cluster that Temporal does not have."),
+        ({}, "odd", "Nothing to adopt: the store knows of no cluster that Temporal does not have."),
+        (
+            {"owners": ["old", "older"]},
+            "odd",
+            "Nothing to adopt: the store knows no lost cluster of deployment 'odd', but of old, older. "
+            "See: skyflow adopt --deployment old",
+        ),
+        ({"owners": ["old"], "left": [TAKEN]}, "old", "Nothing to adopt."),
+    ],
+)
+def test_adopt_says_why_there_is_nothing_to_adopt(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    shown: dict[str, Any],
+    deployment: str | None,
+    said: str,
+) -> None:
+    adoption(monkeypatch, shown, deployment)
+    assert capsys.readouterr().err.splitlines()[-1] == said

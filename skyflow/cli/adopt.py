@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from skyflow.adoption import describe
+from skyflow.adoption import describe, nothing
 from skyflow.cli import view
 from skyflow.cli.session import run
 from skyflow.errors import UsageError
@@ -30,7 +30,7 @@ def adopt(deployment: str | None, yes: bool, output: str) -> None:
         if not shown["adopted"] and not shown["over"]:
             if output == "json":
                 view.as_json(shown)
-            _tell(shown, "Nothing to adopt: the store knows of no cluster that Temporal does not have.")
+            _tell(shown, nothing(shown, deployment))
             return
         if output != "json":
             _table(shown["adopted"])
@@ -39,11 +39,13 @@ def adopt(deployment: str | None, yes: bool, output: str) -> None:
             _confirm(len(shown["adopted"]))
         lives = [one["uid"] for part in ("adopted", "over") for one in shown[part]]
         done = await client.adopt(deployment=deployment, lives=lives)
+        if yes:  # else they were told before the question
+            done["left"] = [*shown["left"], *done["left"]]
         if output == "json":
             view.as_json(done)
         names = ", ".join(one["cluster"] for one in done["adopted"])
-        nothing = "What the ledger had open of them has ended." if done["over"] else "Nothing was adopted."
-        _tell(done, f"Adopted: {names}. See: skyflow status" if names else nothing)
+        none = "What the ledger had open of them has ended." if done["over"] else "Nothing was adopted."
+        _tell(done, f"Adopted: {names}. See: skyflow status" if names else none)
 
     run(body)
 

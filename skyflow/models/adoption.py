@@ -100,6 +100,8 @@ class Adoption(Wire):
     """Nodes of which the store knows nothing."""
     silent: list[str] = Field(default_factory=list)
     """Clouds that could not be asked."""
+    owners: list[str] = Field(default_factory=list)
+    """The deployments that lost clusters belonged to, whichever was asked for."""
 
 
 def lost(known: Known, request: AdoptRequest) -> list[KnownLife]:
@@ -146,7 +148,10 @@ def decide(known: Known, lives: Iterable[KnownLife], found: Sequence[TaggedNode]
         found: the nodes of the deployments that were looked for.
         silent: the places that could not be asked.
     """
-    adoption = Adoption(silent=sorted({place.host or place.cloud for place in silent}))
+    adoption = Adoption(
+        silent=sorted({place.host or place.cloud for place in silent}),
+        owners=sorted({life.owner for life in known.lives if life.here != life.uid}),
+    )
     unasked = {(place.cloud, place.host) for place in silent}
     for life in lives:
         wanted = (life.deployment, life.cluster, life.uid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skyflow.errors import InvalidTaskError, UsageError
 from skyflow.models.document import Document, describe
-from skyflow.models.duration import check_minutes
+from skyflow.models.duration import MAX_MINUTES, MAX_YEARS, check_minutes
 
 
 def check_graceful(graceful: bool, graceful_timeout: int | None) -> dict[str, object]:
@@ -33,6 +33,7 @@ def check_idle_rule(minutes: int | None, down: bool, down_after: int | str | Non
         UsageError: it says two things, or what is no time.
     """
     check_whole("idle minutes", minutes)
+    check_idle_minutes(minutes)
     if minutes is None and down:
         raise UsageError("down needs idle minutes (--idle-minutes-to-autostop) when a cluster is started.")
     if minutes is not None and minutes < 0 and (down or down_after is not None):
@@ -46,6 +47,12 @@ def check_idle_rule(minutes: int | None, down: bool, down_after: int | str | Non
         return None if down_after is None else check_minutes(Document({}), down_after, ("down_after",))
     except InvalidTaskError as error:
         raise UsageError(str(error)) from None
+
+
+def check_idle_minutes(minutes: int | None) -> None:
+    """Whether a timer can hold them. Raises UsageError."""
+    if minutes is not None and minutes > MAX_MINUTES:
+        raise UsageError(f"idle minutes must be {MAX_MINUTES} at most ({MAX_YEARS} years); negative: never.")
 
 
 def check_whole(name: str, value: object) -> None:

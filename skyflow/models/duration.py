@@ -9,8 +9,9 @@ from skyflow.models.shape import wrong
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604_800}
 MINUTES = {unit: seconds // 60 for unit, seconds in SECONDS.items() if seconds >= 60}
-MAX_YEARS = 1000
-"""Longer ones are typing errors, and more than a timer can hold."""
+MAX_YEARS = 10
+"""Longer ones are typing errors. Those of centuries are more than a timer can hold."""
+MAX_MINUTES = MAX_YEARS * 365 * MINUTES["d"]
 
 _DURATION = re.compile(r"([0-9]{1,18})([a-zA-Z]?)")
 _MAX_SECONDS = MAX_YEARS * 365 * SECONDS["d"]

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from skyflow.models.duration import MAX_MINUTES
 from skyflow.models.idle import LEASE_GRACE, WAIT_FOR
 from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import Node, Offer
@@ -154,10 +155,10 @@ class Submission(Wire):
 class AutostopSetting(Wire):
     """The user's idle rule. `minutes` None or negative: none. Without the field it is no setting, and is not read."""
 
-    minutes: int | None
+    minutes: int | None = Field(le=MAX_MINUTES)
     down: bool = False
     """Whether the cluster is then taken down instead of stopped."""
-    down_after: int | None = None
+    down_after: int | None = Field(None, le=MAX_MINUTES)
     """Take the cluster down when it has been stopped for so many minutes."""
     only_replace_safety: bool = False
     """Set by a launch that asked for nothing: the safety rule ends, a rule of the user stays."""

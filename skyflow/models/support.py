@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from skyflow.errors import InvalidTaskError, NotSupportedError, UsageError
+from skyflow.models.argument import check_idle_minutes
 from skyflow.models.idle import check_wait_for
 from skyflow.models.mount import is_uri
 from skyflow.models.name import check_cluster_name
@@ -58,7 +59,8 @@ def check_request(
 
 
 def check_idle_rule(task: Task, down: bool, idle_minutes: int | None, wait_for: str | None) -> None:
-    """Whether what a request waits for belongs to an idle rule. Raises UsageError."""
+    """Whether a request's idle minutes can be counted, and what it waits for belongs to them. Raises UsageError."""
+    check_idle_minutes(idle_minutes)
     wait_for, own = check_wait_for(wait_for), task.resources[0].autostop
     has_minutes = idle_minutes is not None or (own is not None and own.enabled)
     if wait_for is None or has_minutes:

@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
         SkyflowError,
         UsageError,
     )
+    from skyflow.models.argument import check_idle_minutes
     from skyflow.models.calls import ClusterCalls, ReserveCall
     from skyflow.models.idle import check_wait_for
     from skyflow.models.name import cluster_workflow_id
@@ -66,6 +67,7 @@ class OperationRequest(Wire):
         try:
             request = cls.model_validate(value)
             check_wait_for(request.wait_for)
+            check_idle_minutes(request.idle_minutes_to_autostop)
             return request
         except ValidationError as error:
             raise UsageError(f"Invalid request: {error.errors()[0]['msg']}") from None

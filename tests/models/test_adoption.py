@@ -67,6 +67,11 @@ def test_what_this_namespace_has_is_not_lost() -> None:
     assert lost(known, AdoptRequest(deployment="else")) == []
 
 
+def test_whose_lost_clusters_there_are_is_said_whichever_was_asked_for() -> None:
+    known = Known(own="new", lives=[life("a", here="a", owner="new"), life("b", owner="older"), life("c")])
+    assert decide(known, [], [], []).owners == ["old", "older"]
+
+
 def test_of_several_deployments_one_must_be_named() -> None:
     known = Known(own="new", lives=[life("a"), life("b", owner="older"), life("c", owner="new")])
     with pytest.raises(UsageError, match=r"2 other deployments.*--deployment: old \(c-a\); older \(c-b\)"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from skyflow.errors import ClusterNotUpError, InvalidTaskError, UsageError
 from skyflow.models.cluster import ClusterState
@@ -29,6 +30,7 @@ from skyflow.models.operation import (
 from skyflow.models.status import ClusterStatus, JobStatus
 from skyflow.models.support import check_request
 from skyflow.models.task import Task
+from skyflow.workflows.operation import OperationRequest
 from tests.models.test_cluster import OFFER, fresh, launch, node, run_job
 
 
@@ -253,3 +255,18 @@ def test_who_stops_a_cluster_by_hand_keeps_it_whatever_its_rule() -> None:
     state.reserve(Reserve(workflow_id="s", kind="stop"), 20)
     state.release(Release(workflow_id="s", nodes_stopped=True), 21, "life-2")
     assert (state.status, state.idle_since) == (ClusterStatus.STOPPED, None)
+
+
+def test_idle_minutes_that_no_timer_holds_are_refused_wherever_they_come_from() -> None:
+    most = 10 * 365 * 24 * 60
+    assert AutostopSetting(minutes=most).minutes == most
+    assert OperationRequest.parse({"cluster": "c", "idle_minutes_to_autostop": most}).cluster == "c"
+    with pytest.raises(UsageError, match="idle minutes must be 5256000 at most"):
+        OperationRequest.parse({"cluster": "c", "idle_minutes_to_autostop": most + 1})
+    with pytest.raises(UsageError, match="idle minutes must be 5256000 at most"):
+        check_request(Task(run="x"), None, idle_minutes_to_autostop=most + 1)
+    with pytest.raises(InvalidTaskError, match="idle_minutes must be 10 years at most"):
+        Task.from_yaml_config({"resources": {"autostop": {"idle_minutes": most + 1}}})
+    for wrong in ({"minutes": most + 1}, {"minutes": 5, "down_after": most + 1}):
+        with pytest.raises(ValidationError):
+            AutostopSetting.model_validate(wrong)

@@ -307,7 +307,7 @@ WRONG: list[tuple[str, str]] = [
     ("resources:\n  autostop: [5]", f"2: {AUTOSTOP} a list."),
     (
         "resources:\n  autostop: 9999999w",
-        "2: resources.autostop must be 1000 years at most, found the string '9999999w'.",
+        "2: resources.autostop must be 10 years at most, found the string '9999999w'.",
     ),
     (
         "resources:\n  autostop:\n    idle_minute: 5",

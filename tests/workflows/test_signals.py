@@ -25,6 +25,8 @@ MISFITS: list[tuple[str, list[Any]]] = [
     ("autostop", [7]),
     ("autostop", [{"minutes": "soon"}]),
     ("autostop", [{}]),
+    ("autostop", [{"minutes": 10**26}]),
+    ("autostop", [{"minutes": 5, "down_after": 10**26}]),
     ("autostop", [{"idle_minutes": 5}]),
     ("autostop", [{"minutes": 5, "down": True, "down_after": 5}]),
     ("release", []),

@@ -32,6 +32,7 @@ STORY = [
     "job 1 PENDING",
     "job 1 RUNNING",
     "job 1 SUCCEEDED",
+    "cluster AUTOSTOPPING",
     "cluster DOWN",
 ]
 TASK = {"name": "train", "run": "x", "setup": "true"}
@@ -91,7 +92,7 @@ async def test_a_webhook_is_told_the_story_once_and_in_order(
     await until(lambda: closed(world.client, cluster_workflow_id(unique)))
     assert receiver.of(unique) == STORY
     came = receiver.tries(unique)
-    assert [body["number"] for body in came] == [1, 2, 3, 4, 5, 6, 7], "nothing that was acknowledged is sent again"
+    assert [body["number"] for body in came] == list(range(1, 9)), "nothing that was acknowledged is sent again"
     assert {body["place"] for body in came[1:]} == {"fake/r/a"}
 
 
@@ -106,7 +107,7 @@ async def test_a_receiver_that_fails_is_told_everything_in_order_later(
     ids = [body["event"] for body in came]
     assert ids == sorted(ids)
     assert ids[:5] == ids[:1] * 5, "each try has the same id"
-    assert {f"{unique}/{came[0]['uid']}/{number}" for number in range(1, 8)} == set(ids)
+    assert {f"{unique}/{came[0]['uid']}/{number}" for number in range(1, 9)} == set(ids)
 
 
 async def test_a_cluster_that_is_down_is_gone_for_its_user_though_a_receiver_is_away(
@@ -280,4 +281,4 @@ async def test_workers_that_run_no_callbacks_refuse_the_launch_before_anything_i
         assert error.type == "NotSupportedError"
         assert error.message.startswith("event_callback: ")
         assert "SKYFLOW_EVENT_CALLBACKS" in error.message
-        assert world.calls == []
+        assert [call for call in world.calls if unique in call] == []  # the rest is of other tests' clusters
