@@ -148,6 +148,9 @@ start() { # SIZE
 
 run() { # SCRIPT: the process that a unit lives in, leader of a session
     time=$(now)
+    # Handled rather than ignored: what is ignored here is ignored by the unit too. PIPE: whoever asked may be gone when
+    # it is told `started`, and the unit is to run all the same.
+    trap : HUP INT PIPE
     process $$
     if ! put_new "$dir/claim" "$$ $ticks $boot $time"; then
         rm -f "$1"
@@ -161,7 +164,6 @@ run() { # SCRIPT: the process that a unit lives in, leader of a session
     event "start $id $time"
     echo started
     exec </dev/null >/dev/null 2>&1
-    trap : HUP INT # handled rather than ignored: what is ignored here is ignored by the unit too
     down=
     trap down=yes TERM # the node goes down; who cancels leaves a note in `cancel` first
     if [ ! -e "$dir/cancel" ]; then

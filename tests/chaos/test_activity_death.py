@@ -185,7 +185,8 @@ def test_death_around_those_who_listen(lab: Lab, tmp_path: Path) -> None:
     deaths = [f"{name}.after" for name in ("keep_callback", "post_changes", "run_callbacks")]
     log, states = tmp_path / "log", ["PENDING", "RUNNING", "SUCCEEDED"]
     log.touch()
-    story = ["cluster INIT", "cluster UP", *(f"job 1 {state}" for state in states), "cluster DOWN"]
+    jobs = [f"job 1 {state}" for state in states]
+    story = ["cluster INIT", "cluster UP", *jobs, "cluster AUTOSTOPPING", "cluster DOWN"]
     (tmp_path / "task.yaml").write_text(f"run: sleep 1\nevent_callback: echo $JOB_STATUS >> {log}\n")
     with receive() as receiver:
         lab.settings = {"SKYFLOW_WEBHOOKS": receiver.url, "SKYFLOW_EVENT_CALLBACKS": "on"}

@@ -213,6 +213,24 @@ async def test_a_zombie_is_not_alive(conn: Connection, server: SshServer) -> Non
         assert (await runner.show(conn, UID))["1"].state == "lost"
 
 
+async def test_a_unit_runs_though_nobody_is_there_to_be_told_that_it_started(
+    conn: Connection, server: SshServer
+) -> None:
+    """The connection broke at that moment; whoever asks again finds it running."""
+    await runner.install(conn)
+    path = next((server.home / ".skyflow/bin").iterdir())
+    unit_file(server, "1", "script").parent.mkdir(parents=True)
+    script = server.home / "script"
+    script.write_text("exit 7")
+    reading, writing = os.pipe()
+    os.close(reading)
+    argv = ["sh", str(path), UID, "run", "1", str(script)]
+    popen = partial(subprocess.Popen, env=server.env, stdout=writing, stderr=writing, start_new_session=True)
+    with await asyncio.to_thread(popen, argv):
+        os.close(writing)
+        assert (await runner.wait(conn, UID, "1")).code == 7
+
+
 async def test_lives_do_not_mix(conn: Connection) -> None:
     await start(conn, "1", "exit 1")
     other = UID.replace("ab", "cd")
