@@ -6,14 +6,14 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, RPCError
 from temporalio.worker import Worker
 
 from skyflow.activities.cluster import ClusterActivities, update
@@ -367,7 +367,18 @@ async def served(
         for kind in ("quick", "cloud", "sync", "watch")
     ]
     async with workers[0], workers[1], workers[2], workers[3]:
-        yield world
+        try:
+            yield world
+        finally:
+            if isinstance(server, str):  # or they would go on in the next test's world
+                await end_all(client)
+
+
+async def end_all(client: Client) -> None:
+    """Ends every workflow that still runs on a server which other tests use too."""
+    async for execution in client.list_workflows("ExecutionStatus = 'Running'"):
+        with suppress(RPCError):  # it ended by itself
+            await client.get_workflow_handle(execution.id, run_id=execution.run_id).terminate("the test is over")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ async def start(client: Client, name: str, request: Any, number: int = 1) -> Wor
 
 async def until(what: Any) -> None:
     """Waits until it holds."""
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(20):
         while not await what():  # noqa: ASYNC110  the fact is in another process
             await asyncio.sleep(0.05)
 

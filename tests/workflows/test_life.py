@@ -166,12 +166,14 @@ async def test_a_reservation_that_comes_after_its_down_is_over_deletes_nothing(w
     await start(world.client, unique, {"task": {"run": "x"}, "cluster": unique}, 2)
     await until(lambda: asyncio.sleep(0, "1" in world.started))
     cluster = world.client.get_workflow_handle(cluster_workflow_id(unique))
+    before = world.calls.count("delete_nodes")
     await cluster.execute_update("reserve", Reserve(workflow_id=down.id, kind="down"))
 
     async def is_forgotten() -> bool:
         return (await view(world, unique))["idle_since"] is not None
 
     await until(is_forgotten)
+    assert world.calls.count("delete_nodes") == before
     assert len(world.nodes) == 1
 
 
