@@ -937,6 +937,18 @@ def test_a_purge_while_nodes_are_being_made_leaves_them_to_the_guardian() -> Non
     assert ended.left == (Place(cloud="local"),), "the launch may make them yet"
 
 
+def test_what_a_purge_of_an_adopted_cluster_leaves_has_the_tags_that_it_was_made_with() -> None:
+    state = fresh()
+    state.deployment = "old"
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.next_deployment = "new"
+    state.reserve(Reserve(workflow_id="d", kind="down", purge=True), 2)
+    actions = state.release(Release(workflow_id="d", nodes_deleted=True, purged=True), 3, "life-2")
+    [ended] = [one for one in actions if isinstance(one, LifeEnded)]
+    assert (ended.deployment, state.deployment) == ("old", "new")
+
+
 def test_a_purged_stop_that_came_true_is_forgotten() -> None:
     state = fresh()
     launch(state, "a", job=False)

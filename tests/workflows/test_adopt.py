@@ -19,12 +19,16 @@ from skyflow.errors import NodeUnreachableError, SkyflowError
 from skyflow.models import life as models
 from skyflow.models.adoption import AdoptRequest, Known, LifeRef
 from skyflow.models.calls import ClosingCall, NodeSearch
+from skyflow.models.cluster import ClusterState
+from skyflow.models.job import JobRecord
 from skyflow.models.name import autostop_workflow_id, cluster_workflow_id
 from skyflow.models.node import GangRequest, Node, TaggedNode
+from skyflow.models.operation import IdleRule
+from skyflow.models.status import JobStatus
 from skyflow.settings import Settings
 from skyflow.store import ledger, life
 from skyflow.store.store import Store, open_store
-from tests.workflows.conftest import World, served
+from tests.workflows.conftest import World, offer, served
 from tests.workflows.test_launch import closed, start, until
 from tests.workflows.test_stop import jobs, launched, operate, submit, view
 
@@ -269,3 +273,28 @@ async def test_a_name_that_is_taken_is_left_alone(world: LostWorld, tmp_path: Pa
     adoption = await adopt(world, unique)
     assert outcome(adoption) == {"left": [unique]}
     assert (await view(world, unique))["made_by"] == f"launch/{unique}/2"
+
+
+async def test_a_job_of_which_no_launch_is_known_may_be_lost(world: LostWorld, unique: str) -> None:
+    """Only the nodes knew of it, and nobody else is there to be told of its end."""
+    node = World.node("t", 0)
+    job = JobRecord(id=1, status=JobStatus.RUNNING, ranks=[0], spec="key", started_at=1)
+    state = ClusterState(
+        name=unique,
+        uid="life-1",
+        deployment="d",
+        check_seconds=0.5,
+        nodes=[node],
+        offer=offer("a"),
+        served=1,
+        rule=IdleRule(minutes=60),
+        next_job=2,
+        jobs={1: job},
+    )
+    workflow_id = cluster_workflow_id(unique)
+    await world.client.start_workflow("ClusterWorkflow", state, id=workflow_id, task_queue="skyflow")
+
+    async def is_lost() -> bool:
+        return await jobs(world, unique) == {1: "FAILED_DRIVER"}
+
+    await until(is_lost)

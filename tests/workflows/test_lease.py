@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from temporalio import activity
 
 from skyflow.errors import NodeUnreachableError
+from skyflow.models.job import Gang
 from skyflow.models.launch import LaunchRequest
 from skyflow.models.name import cluster_workflow_id
 from skyflow.models.task import Task
 from skyflow.workflows.launch import LaunchWorkflow
-from tests.workflows.conftest import World
+from tests.workflows.conftest import World, served
 from tests.workflows.test_launch import failure, start, until
+from tests.workflows.test_life import has
 from tests.workflows.test_stop import jobs, launched, operate, submit, view
 
 GRACE = 600
@@ -115,6 +120,37 @@ async def test_what_cannot_be_waited_for_is_refused_before_anything_is_made(
     assert not world.tried
     refused = await failure(await operate(world, "Start", unique, idle_minutes_to_autostop=5, wait_for="nonsense"))
     assert refused.type == "UsageError"
+
+
+@dataclass
+class HeldNodes(World):
+    """Nodes that do not say who is logged in before they may."""
+
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @activity.defn
+    async def last_session(self, gang: Gang) -> float | None:
+        self.calls.append("last_session")
+        await self.gate.wait()
+        return None
+
+
+async def test_a_question_about_a_life_that_has_ended_is_not_the_last_one(
+    temporal_address: str, tmp_path: Path, unique: str
+) -> None:
+    """One is asked and another waits for its turn, when the cluster is taken down and launched again."""
+    async with served(temporal_address, tmp_path, HeldNodes) as world:
+        await launched(world, unique, idle_minutes_to_autostop=0)
+        await until(lambda: asyncio.sleep(0, "last_session" in world.calls))
+        world.ends |= {"2": {0: 0}, "3": {0: 0}}
+        await (await submit(world, unique, 2, {})).result()
+        down = await operate(world, "Down", unique)
+        request = {"task": {"run": "x"}, "cluster": unique, "idle_minutes_to_autostop": 0}
+        again = await start(world.client, unique, request, 3)
+        await down.result()
+        world.gate.set()
+        assert (await again.result())["status"] == "SUCCEEDED"
+        await until(lambda: has(world, unique, status="STOPPED"))
 
 
 @pytest.mark.parametrize(
