@@ -9,11 +9,20 @@ import sys
 import time
 from pathlib import Path
 
-from bench import catalog, gang, idle, latency, life, plan, sync
+from bench import catalog, clusters, gang, idle, latency, life, plan, sync
 from bench.measure import Ratio
 
 RESULTS = Path(__file__).with_name("results")
-MODULES = {"latency": latency, "catalog": catalog, "plan": plan, "sync": sync, "gang": gang, "life": life, "idle": idle}
+MODULES = {
+    "latency": latency,
+    "catalog": catalog,
+    "plan": plan,
+    "sync": sync,
+    "gang": gang,
+    "life": life,
+    "idle": idle,
+    "clusters": clusters,
+}
 
 
 def main(names: list[str]) -> int:
