@@ -33,7 +33,7 @@ _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=300), maximum_inter
 HEARTBEAT = timedelta(seconds=6)
 """After a worker's death, its activities start again this much later."""
 
-_LIMITS: dict[QueueKind, Limits] = {
+LIMITS: dict[QueueKind, Limits] = {
     "quick": Limits(start_to_close_timeout=timedelta(seconds=90), heartbeat_timeout=HEARTBEAT),
     "cloud": Limits(
         start_to_close_timeout=timedelta(minutes=15),
@@ -106,7 +106,7 @@ async def call(
                 task_queue=task_queue(kind, host),
                 retry_policy=_RETRY,
                 schedule_to_close_timeout=None if seconds is None else timedelta(seconds=seconds),
-                **_LIMITS[kind],
+                **LIMITS[kind],
             )
     except ActivityError as error:
         cause = error.cause

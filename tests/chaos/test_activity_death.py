@@ -82,10 +82,10 @@ OTHERS = (
 PATIENT = ("find_life", "last_session", "lease_nodes", "list_ended")
 """For those who have heard nothing for a while, and come again while the job still runs."""
 EACH = [name for name in ACTIVITIES if name not in (*OTHERS, *PATIENT)]
-PAIRS = [tuple(EACH[first : first + 2]) for first in range(0, len(EACH), 2)]
+GROUPS = [tuple(EACH[first : first + 4]) for first in range(0, len(EACH), 4)]
 
 
-@pytest.mark.parametrize("names", [*PAIRS, PATIENT], ids=" ".join)
+@pytest.mark.parametrize("names", [*GROUPS, PATIENT], ids=" ".join)
 def test_death_around_an_activity_of_a_launch(lab: Lab, tmp_path: Path, names: tuple[str, ...]) -> None:
     deaths = [f"{name}.{when}" for name in names for when in ("before", "after")]
     lab.fate(*deaths)
