@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from skyflow.endpoint import Endpoint, is_loopback
 from skyflow.errors import ClusterDoesNotExist, JobDoesNotExist, StoreError, UsageError
 from skyflow.models.argument import check_graceful, check_idle_rule
+from skyflow.models.entry_point import entry_point
 from skyflow.models.idle import check_wait_for
 from skyflow.models.name import check_cluster_name, cluster_workflow_id, operation_workflow_id, task_queue
 from skyflow.settings import Settings
@@ -169,6 +171,7 @@ class ClusterClient(WorkflowClient):
             "retry_until_up": retry_until_up,
             "force": force,
             "wait_for": wait_for,
+            "entry_point": entry_point(sys.argv),
         }
         started = int((await self._operate("start", cluster_name, request))["started"])
         if started and idle_minutes_to_autostop is None and notice is not None:

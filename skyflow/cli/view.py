@@ -116,11 +116,11 @@ def clusters(views: Sequence[dict[str, Any]], *, to_stderr: bool = False, verbos
         for view in views
     ]
     if verbose:
-        columns += ["$/h", "CPUS", "GiB", "HEAD IP", "HOST", "ID"]
+        columns += ["$/h", "CPUS", "GiB", "HEAD IP", "HOST", "ID", "LAST USE"]
         for row, view in zip(rows, views, strict=True):
             price = None if view["price"] is None else view["price"] * view["num_nodes"]
             row += [dollars(price), _number(view["cpus"]), _number(view["memory"])]
-            row += [view["head_ip"] or "-", view["host"] or "-", view["uid"]]
+            row += [view["head_ip"] or "-", view["host"] or "-", view["uid"], view.get("last_use") or "-"]
     table(columns, rows, to_stderr=to_stderr)
 
 

@@ -20,6 +20,7 @@ from skyflow.errors import (
 from skyflow.models.admission import admit, check_can_stop
 from skyflow.models.change import Seen, note, why
 from skyflow.models.cluster_facts import ClusterFacts
+from skyflow.models.entry_point import cut
 from skyflow.models.idle import UNREAD_MINUTES, WAIT_FOR, check_wait_for
 from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units
 from skyflow.models.name import spec_key
@@ -93,6 +94,8 @@ class ClusterState(ClusterFacts):
             op.exclusive = self._is_exclusive(op)
             self.operations.append(op)
             self.served += 1
+            if request.kind not in ("stop", "down"):
+                self.last_use = cut(request.entry_point or request.workflow_id)
             if request.job is not None:
                 self._add_job(op, request.job, now)
             if request.kind in ("stop", "down"):

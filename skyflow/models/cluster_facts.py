@@ -42,6 +42,8 @@ class ClusterFacts(Wire):
     places: list[Place] = Field(default_factory=list)
     """Where nodes of this life may be."""
     notify_end: list[str] = Field(default_factory=list)
+    last_use: str = ""
+    """The command, or the program, that used it last; or the id of a workflow that did not say so."""
     served: int = 0
     """How many operations there were. A cluster that never had one is waiting for its first."""
     made_by: str = ""
@@ -266,6 +268,7 @@ class ClusterFacts(Wire):
             "places": [place.model_dump() for place in self.places],
             "active_jobs": len(self.active_jobs()),
             "next_job": self.next_job,
+            "last_use": self.last_use,
             **({"over": True} if self.is_over() else {}),
         }
 

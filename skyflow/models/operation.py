@@ -91,6 +91,8 @@ class Reserve(Wire):
     """For a stop or a down that nobody asked for: only if the cluster has been idle since this epoch."""
     job: JobRecord | None = None
     """The job that it brings, if any."""
+    entry_point: str = ""
+    """What asks for it, in words. Of a launch, an exec or a start it is the cluster's `last_use`."""
     webhook: bool = False
     """Set by the worker: whether it has a webhook that is to be told of changes of state."""
 

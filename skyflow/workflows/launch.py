@@ -192,7 +192,8 @@ class LaunchWorkflow:
                 priority=self.task.resources[0].priority or 0,
                 callback=bool(self.task.event_callback),
             )
-        reserve = Reserve(workflow_id=self.me, kind="launch" if launch else "exec", job=job)
+        entry = self.request.entry_point
+        reserve = Reserve(workflow_id=self.me, kind="launch" if launch else "exec", job=job, entry_point=entry)
         if job is not None and job.callback:
             await keep_callback(self.task, self.cluster, self.me)
         self.asked = True

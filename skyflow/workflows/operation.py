@@ -42,6 +42,8 @@ class OperationRequest(Wire):
     """Input of a StopWorkflow, a StartWorkflow or a DownWorkflow. Only `cluster` is needed."""
 
     cluster: str
+    entry_point: str = ""
+    """Of a start: the command, or the program, that asks for it: shown as the cluster's `last_use`."""
     epoch: int | None = None
     """Only if the cluster has been idle since this epoch."""
     retry_until_up: bool = False
@@ -106,6 +108,7 @@ class Operation:
                 purge=request.purge,
                 grace=request.grace,
                 epoch=request.epoch,
+                entry_point=request.entry_point,
             )
             answer = await call(
                 ClusterCalls.reserve_cluster,

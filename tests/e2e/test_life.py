@@ -36,7 +36,8 @@ def has_status(user: User, name: str, status: str) -> None:
 
 def test_stop_and_start_keep_the_disk_and_what_waits(user: User, life: str) -> None:
     user.ok("exec", "-d", life, "--cpus", "1", "sleep 1000")
-    user.ok("exec", "-d", life, "--cpus", "1", "cat ~/kept")
+    user.ok("exec", "-d", "--env", "KEY=4711", life, "--cpus", "1", "cat ~/kept")
+    assert view(user, life)["last_use"] == "skyflow exec -d --env 'KEY=<redacted>' life --cpus 1 'cat ~/kept'"
     assert "Cluster life is stopped" in user.run("stop", "-y", life).stderr
     assert "STOPPED" in user.ok("status", life)
     refused = user.run("exec", life, "true")
@@ -46,6 +47,7 @@ def test_stop_and_start_keep_the_disk_and_what_waits(user: User, life: str) -> N
     assert [row["status"] for row in json.loads(user.ok("queue", life, "-o", "json"))][:2] == ["PENDING", "CANCELLED"]
 
     assert "Cluster life is up (1 node(s) started)." in user.run("start", "-y", life).stderr
+    assert "skyflow start -y life" in user.ok("status", "-v", life)
     until(lambda: json.loads(user.ok("queue", life, "-o", "json"))[0]["status"] == "SUCCEEDED")
     assert user.ok("logs", life, "3") == "first\n"
     assert "Cluster life is up already." in user.run("start", "-y", life).stderr

@@ -119,6 +119,23 @@ def test_a_second_launch_waits_until_the_nodes_are_there() -> None:
     assert granted[0].reservation.nodes == [node(0)]
 
 
+def test_c07_whoever_used_it_last_is_known() -> None:
+    state = fresh()
+    ask = Reserve(workflow_id="a", kind="launch", entry_point="skyflow launch  -c dev\ntask.yaml")
+    state.reserve(ask, 0)
+    assert state.view()["last_use"] == "skyflow launch -c dev task.yaml"
+    state.report_nodes(NodesReport(workflow_id="a", uid="life-1", nodes=[node(0)], offer=OFFER), 1)
+    state.reserve(Reserve(workflow_id="launch/dev/other", kind="exec"), 2)
+    assert state.view()["last_use"] == "launch/dev/other", "a client that does not say what it is"
+    for name in ("a", "launch/dev/other"):
+        state.release(Release(workflow_id=name), 3, "life-2")
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 4)
+    assert state.view()["last_use"] == "launch/dev/other", "a stop uses nothing"
+    state.release(Release(workflow_id="s", nodes_stopped=True), 5, "life-2")
+    state.reserve(Reserve(workflow_id="b", kind="start", entry_point="skyflow start dev" + "!" * 5000), 6)
+    assert state.view()["last_use"].startswith("skyflow start dev!") and len(state.view()["last_use"]) == 200
+
+
 def test_e34_exec_needs_a_cluster_that_is_up() -> None:
     state = fresh()
     with pytest.raises(ClusterDoesNotExist):
