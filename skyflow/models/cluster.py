@@ -217,8 +217,7 @@ class ClusterState(ClusterFacts):
             actions += self._end_life(next_uid, now, why(op.workflow_id), left=release.purged or making)
         elif release.nodes_stopped and self.nodes:
             actions += self._drop_overridden(op, now)
-            actions += self._stopped(now)
-            self.stopped_unseen = now if release.purged else None
+            actions += self._stopped(now, unseen=release.purged)
         elif op.kind in ("launch", "start") and op.granted and op.exclusive and self.stopped and not self.is_active():
             stop_again = True  # some of its nodes may have been started, and nobody wants them
         elif release.discard and not self.operations and not any(other is not job for other in self.active_jobs()):
@@ -251,11 +250,12 @@ class ClusterState(ClusterFacts):
         gone = [node.rank for node in self.nodes if node.id not in seen]
         self.halted = []
         unseen, self.stopped_unseen = self.stopped_unseen, None
-        if self.stopped and (not stopped or len(stopped) < len(seen)):
+        if self.stopped and len(stopped) < len(seen):
             self.stopped, self.idle_since = False, None
             if unseen is not None:  # they never were stopped: that goes on, or others start beside what runs
-                self._count_up(now, unseen)
                 return [StartStop(f"again-{self.uid}-{self.epoch}")]
+        elif unseen is not None and stopped:
+            self._count_up(unseen)  # since then, as far as anybody can tell
         return self.nodes_away(gone, stopped, now)
 
     def nodes_away(self, gone: list[int], stopped: list[int], now: float) -> list[Action]:
@@ -524,24 +524,28 @@ class ClusterState(ClusterFacts):
         update = {"id": op.job_id, "launch": op.workflow_id, "submitted_at": now, "status": JobStatus.INIT}
         self.jobs[op.job_id] = job.model_copy(update=update)
 
-    def _stopped(self, now: float) -> list[Action]:
+    def _stopped(self, now: float, unseen: bool = False) -> list[Action]:
         self.stopped, self.switched_off, self.halted, self.idle_since = True, None, [], None
-        self.stopped_unseen = None
+        self.stopped_unseen = now if unseen else None
         self.changes += 1
         self.unwanted = False
         self._count_up(now)
         running = [job for job in self.active_jobs() if job.ranks]
         return [Busy(), *(AbandonJob(job.id, self.uid) for job in running)]
 
-    def _count_up(self, now: float, since: float | None = None) -> None:
-        """Begins and ends the intervals of the nodes: from here on the ledger has something to learn."""
+    def _count_up(self, now: float) -> None:
+        """Begins and ends the intervals of the nodes: from here on the ledger has something to learn.
+
+        Nodes that count as stopped, though nobody has seen that, may cost: their intervals go on.
+        """
         away = {*self.lost, *self.halted}
-        ups = {node.rank: node for node in self.nodes if self.runs() and node.rank not in away}
+        count = self.runs() or self.stopped_unseen is not None
+        ups = {node.rank: node for node in self.nodes if count and node.rank not in away}
         for rank in [rank for rank, since in self.up.items() if rank not in ups or ups[rank].id != since.node]:
             self.unbooked.append(self.up.pop(rank).model_copy(update={"ended": now}))
         for rank, node in ups.items():
             if rank not in self.up and self.offer is not None:
-                self.up[rank] = UpInterval.begin(self.name, self.uid, node, self.offer, now if since is None else since)
+                self.up[rank] = UpInterval.begin(self.name, self.uid, node, self.offer, now)
                 self.unbooked.append(self.up[rank])
                 self.leased = ""
 

@@ -465,9 +465,8 @@ def test_whatever_happens(events: list[tuple[str, int]]) -> None:
         assert state.clock_rule() or state.runs() or state.idle_since is None, "a clock, and nothing that could be idle"
         counts = state.stopped and state.clock_rule() is not None and not state.awaits_start()
         assert state.is_active() or not counts or state.idle_since is not None, "stopped for good, and no clock runs"
-        assert set(state.up) == {node.rank for node in state.nodes if state.runs()} - set(state.lost), (
-            "it costs, unseen"
-        )
+        counts = state.runs() or state.stopped_unseen is not None
+        assert set(state.up) == {node.rank for node in state.nodes if counts} - set(state.lost), "it costs, unseen"
         for interval in state.unbooked:  # what is told later about the same interval is its end
             booked[interval.started, interval.node] = interval
         state.unbooked = []
@@ -937,10 +936,10 @@ def test_a_purged_stop_is_believed_until_the_cloud_says_otherwise() -> None:
     state.release(Release(workflow_id="a"), 1, "life-2")
     state.reserve(Reserve(workflow_id="s", kind="stop", purge=True), 2)
     state.release(Release(workflow_id="s", nodes_stopped=True, purged=True), 62, "life-2")
-    assert (state.status, state.up) == (ClusterStatus.STOPPED, {})
+    assert (state.status, set(state.up)) == (ClusterStatus.STOPPED, {0}), "nobody has seen it stopped, so it counts"
     assert state.observe([NodeStatus(node=node(0), state="running")], 600) == [StartStop("again-life-1-1")]
     assert state.status is ClusterStatus.UP
-    assert state.up[0].started == 62, "what it cost meanwhile is in the ledger"
+    assert (state.up[0].started, state.unbooked) == (0, [state.up[0]]), "what it cost meanwhile is in the ledger"
     assert state.reserve(Reserve(workflow_id="t", kind="stop"), 601)[0].granted
 
 
@@ -973,8 +972,41 @@ def test_a_purged_stop_that_came_true_is_forgotten() -> None:
     state.reserve(Reserve(workflow_id="s", kind="stop", purge=True), 2)
     state.release(Release(workflow_id="s", nodes_stopped=True, purged=True), 62, "life-2")
     state.observe([NodeStatus(node=node(0), state="stopped")], 600)
+    assert (state.up, state.unbooked[-1].ended) == ({}, 62), "it was stopped when its user said so"
     state.observe([NodeStatus(node=node(0), state="running")], 9000)
     assert state.up[0].started == 9000, "somebody started it much later"
+
+
+def purged_stop() -> ClusterState:
+    """A cluster that counts as stopped since 62, though nobody has seen that."""
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.reserve(Reserve(workflow_id="s", kind="stop", purge=True), 2)
+    state.release(Release(workflow_id="s", nodes_stopped=True, purged=True), 62, "life-2")
+    return state
+
+
+def test_a_start_after_a_purged_stop_leaves_no_gap_in_the_ledger() -> None:
+    state = purged_stop()
+    state.reserve(Reserve(workflow_id="b", kind="start"), 600)
+    state.report_nodes(NodesReport(workflow_id="b", uid="life-1", nodes=[node(0)], offer=OFFER), 601)
+    assert (state.status, state.up[0].started, state.up[0].ended) == (ClusterStatus.UP, 0, None)
+    assert len(state.unbooked) == 1
+
+
+def test_a_down_after_a_purged_stop_ends_what_is_open_in_the_ledger() -> None:
+    state = purged_stop()
+    state.reserve(Reserve(workflow_id="d", kind="down"), 600)
+    state.release(Release(workflow_id="d", nodes_deleted=True), 601, "life-2")
+    assert (state.up, state.unbooked[-1].ended) == ({}, 601)
+
+
+def test_a_cluster_that_is_gone_after_a_purged_stop_is_not_stopped_again() -> None:
+    state = purged_stop()
+    actions = state.observe([], 600)
+    assert state.lost == [0] and not any(isinstance(one, StartStop) for one in actions)
+    assert (state.up, state.unbooked[-1].ended) == ({}, 600)
 
 
 def test_a_failed_start_of_a_cluster_that_is_taken_down_later_is_stopped_again() -> None:
