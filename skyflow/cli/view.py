@@ -125,8 +125,8 @@ def clusters(views: Sequence[dict[str, Any]], *, to_stderr: bool = False, verbos
 
 
 def _status(view: dict[str, Any]) -> str:
-    """With what is wrong."""
-    wrong = [f"{len(view[what])} {how}" for what, how in (("lost", "lost"), ("halted", "stopped")) if view.get(what)]
+    """With its reason."""
+    wrong = [view["reason"]] if view.get("reason") else []
     if since := view.get("unreachable_since"):
         wrong.append(f"cloud unreachable since {age(since)}")
     return f"{view['status']} ({', '.join(wrong)})" if wrong else str(view["status"])

@@ -460,10 +460,6 @@ class ClusterState(ClusterFacts):
     def _is_exclusive(self, op: Operation) -> bool:
         return op.kind in ("stop", "down") or not self.runs() or (bool(self.halted) and op.kind != "exec")
 
-    def _kept_by(self, op: Operation) -> set[int | None]:
-        """Jobs that are not in its way: all that wait go on waiting while nodes stop and start."""
-        return set() if op.kind == "down" else {job.id for job in self._pending()}
-
     def _starts(self) -> list[Action]:
         """Jobs whose turn has come."""
         stuck = self._stuck()

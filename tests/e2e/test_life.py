@@ -101,7 +101,7 @@ def test_what_somebody_stops_in_the_clouds_console_is_seen(user: User, life: str
 def test_a_cluster_of_which_a_part_is_stopped_can_be_started(user: User) -> None:
     user.ok("launch", "-y", "-c", "part", "--num-nodes", "2", "true")
     user.ok("local", "stop", "part", "1")
-    assert "INIT (1 stopped)" in user.ok("status", "-r", "part")
+    assert "INIT (1 of 2 nodes stopped)" in user.ok("status", "-r", "part")
     refused = user.run("exec", "part", "true")
     assert "Node(s) 1 of cluster 'part' were stopped. Start them: skyflow start part" in refused.stderr
     user.ok("start", "-y", "part")

@@ -31,6 +31,7 @@ from skyflow.models.operation import (
     LifeEnded,
     NodesReport,
     NotifyLaunch,
+    OperationKind,
     Place,
     Release,
     Reserve,
@@ -1104,3 +1105,86 @@ def test_c08_an_idle_cluster_is_autostopping_until_it_has_stopped() -> None:
     assert not state.reserve(Reserve(workflow_id="b", kind="launch"), 302)[0].granted
     state.release(Release(workflow_id="s", nodes_stopped=True), 303, "life-2")
     assert state.status is ClusterStatus.STOPPED
+
+
+def test_a_down_that_waits_says_what_for() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    assert state.view()["reason"] == ""
+    state.reserve(Reserve(workflow_id="d", kind="down", grace=600), 2)
+    assert (state.view()["status"], state.view()["reason"]) == ("UP", "to be taken down once job 1 has ended")
+    state.job_ended(JobEnd(job_id=1, status=JobStatus.CANCELLED), 3)
+    assert state.view()["reason"] == "to be taken down once a launch has ended"
+    state.release(Release(workflow_id="a"), 4, "life-2")
+    assert state.view()["reason"] == "being taken down"
+
+
+def test_a_stop_that_waits_says_what_for() -> None:
+    state = fresh()
+    launch(state, "a", job=False, nodes=4)
+    for number in range(1, 5):
+        name = f"launch{number}"
+        state.reserve(Reserve(workflow_id=name, kind="launch", job=JobRecord(id=0)), 1)
+        run_job(state, name, number)
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 2)
+    assert state.view()["reason"] == "to be stopped once job 1, job 2, job 3 and 2 more have ended"
+    assert "to be stopped" in state.details()
+    for number in range(1, 5):
+        state.job_ended(JobEnd(job_id=number, status=JobStatus.CANCELLED), 3)
+        state.release(Release(workflow_id=f"launch{number}"), 4, "life-2")
+    assert state.view()["reason"] == "to be stopped once a launch has ended"
+    state.release(Release(workflow_id="a"), 4, "life-2")
+    assert state.view()["reason"] == "being stopped"
+
+
+def test_a_down_that_waits_for_a_stop_says_so() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 2)
+    state.reserve(Reserve(workflow_id="d", kind="down"), 3)
+    assert state.view()["reason"] == "being stopped; to be taken down once a stop has ended"
+
+
+def test_an_idle_cluster_that_goes_has_its_status_for_that() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.set_autostop(AutostopSetting(minutes=5), 1)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.reserve(Reserve(workflow_id="s", kind="stop", epoch=state.epoch), 400)
+    assert (state.view()["status"], state.view()["reason"]) == ("AUTOSTOPPING", "being stopped")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gone", "off", "reason"),
+    [
+        (2, [1], [], "1 of 2 nodes lost"),
+        (3, [0, 2], [], "2 of 3 nodes lost"),
+        (2, [], [1], "1 of 2 nodes stopped"),
+        (2, [1], [0], "1 of 2 nodes lost, the other stopped"),
+        (3, [1], [0, 2], "1 of 3 nodes lost, the others stopped"),
+        (3, [1], [2], "1 of 3 nodes lost, 1 stopped"),
+    ],
+)
+def test_a_cluster_says_what_became_of_its_nodes(nodes: int, gone: list[int], off: list[int], reason: str) -> None:
+    state = fresh()
+    launch(state, "a", job=False, nodes=nodes)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.nodes_away(gone, off, 2)
+    assert (state.status, state.view()["reason"]) == (ClusterStatus.INIT, reason)
+
+
+def test_a_cluster_that_lost_a_node_and_is_stopped_says_so_and_refuses_with_it() -> None:
+    state = fresh()
+    launch(state, "a", job=False, nodes=2)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.nodes_away([1], [], 2)
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 3)
+    state.release(Release(workflow_id="s", nodes_stopped=True), 4, "life-2")
+    assert (state.status, state.view()["reason"]) == (ClusterStatus.INIT, "1 of 2 nodes lost, the other stopped")
+    said = "has lost its node\\(s\\) 1, and the other is stopped. Take it down, then launch again: skyflow down dev"
+    kinds: list[OperationKind] = ["start", "launch"]
+    for kind in kinds:
+        with pytest.raises(ClusterNotUpError, match=said):
+            state.reserve(Reserve(workflow_id=kind, kind=kind), 5)
