@@ -22,7 +22,7 @@ from skyflow.models.change import Seen, note, why
 from skyflow.models.cluster_facts import ClusterFacts
 from skyflow.models.entry_point import cut
 from skyflow.models.idle import UNREAD_MINUTES, WAIT_FOR, check_wait_for
-from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units
+from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units, cancelled
 from skyflow.models.name import spec_key
 from skyflow.models.node import NodeStatus
 from skyflow.models.operation import (
@@ -169,7 +169,7 @@ class ClusterState(ClusterFacts):
         if job is None or job.status.is_terminal():
             return []
         job.status, job.started_at = JobStatus.RUNNING, job.started_at or now
-        return [CancelJob(job.id, self._grace())] if job.cancelling else []
+        return [CancelJob(job.id, self._grace(), self.idle_reason())] if job.cancelling else []
 
     def ranks_ended(self, job_id: int, ranks: list[int], now: float) -> list[Action]:
         """A job has ended on these nodes, as the watch saw. What becomes of the job is its own workflow's to say."""
@@ -490,14 +490,15 @@ class ClusterState(ClusterFacts):
 
     def _cancel(self, job: JobRecord, now: float) -> list[Action]:
         if job.status is JobStatus.RUNNING:
-            return [CancelJob(job.id, self._grace())]
+            return [CancelJob(job.id, self._grace(), self.idle_reason())]
         if job.status is JobStatus.PENDING and job.ranks:  # its workflow is being started
             job.cancelling = True
             return []
         actions: list[Action] = []
         if job.status is not JobStatus.PENDING:  # its launch has not submitted it yet, and must not do it any more
-            actions.append(CancelOperation(job.launch, keep_nodes=True, grace=self._grace()))
-        end = JobEnd(job_id=job.id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason="Cancelled.")
+            actions.append(CancelOperation(job.launch, True, self._grace(), self.idle_reason()))
+        reason = cancelled(self.idle_reason())
+        end = JobEnd(job_id=job.id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason=reason)
         return actions + self.job_ended(end, now, notify=True)
 
     def _clear_the_way(self, closing: Operation, now: float) -> list[Action]:
@@ -506,7 +507,7 @@ class ClusterState(ClusterFacts):
         starting = ("launch", "exec", "start")
         launches = [op for op in self.operations if op.kind in starting and op.job_id not in kept]
         actions: list[Action] = [
-            CancelOperation(op.workflow_id, keep_nodes=True, grace=closing.grace) for op in launches
+            CancelOperation(op.workflow_id, True, closing.grace, self.idle_reason()) for op in launches
         ]
         with_launch = {op.job_id for op in launches}
         for job in self.active_jobs():

@@ -187,6 +187,14 @@ class ClusterFacts(Wire):
         parts = [self._away(), *dict.fromkeys(self._closing(op) for op in closings)]
         return "; ".join(part for part in parts if part)
 
+    def idle_reason(self) -> str:
+        """Why what runs is cancelled, if that is the idle rule's doing; nothing, if somebody asked for it."""
+        op = next((op for op in self.operations if op.kind in ("stop", "down")), None)
+        if op is None or not op.idle or self.rule is None:
+            return ""
+        what = "took its nodes down" if op.kind == "down" else "stopped its nodes"
+        return f"the idle rule (wait_for: {self.rule.wait_for}) {what}"
+
     def _away(self) -> str:
         count, lost = len(self.nodes), len(self.lost)
         off = count - lost if self.stopped else len({*self.halted} - {*self.lost})

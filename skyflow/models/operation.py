@@ -183,6 +183,13 @@ class CancelRequest(Wire):
     keep_nodes: bool = False
     grace: float | None = None
     """Seconds that its job, or its setup, has from SIGTERM to SIGKILL; None: the usual."""
+    reason: str = ""
+    """Why, in words, if nobody asked for it."""
+
+    @property
+    def because(self) -> str:
+        """The reason, as it is told behind `cancelled`."""
+        return f": {self.reason}" if self.reason else ""
 
 
 class CancelJobs(Wire):
@@ -202,6 +209,7 @@ class CancelOperation:
     workflow_id: str
     keep_nodes: bool
     grace: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -220,6 +228,8 @@ class StartJob:
 class CancelJob:
     job_id: int
     grace: float | None = None
+    reason: str = ""
+    """Why, in words, if nobody asked for it."""
 
 
 @dataclass(frozen=True)

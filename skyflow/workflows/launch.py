@@ -399,7 +399,8 @@ class LaunchWorkflow:
     async def _give_up(self, error: BaseException) -> BaseException:
         """Gives back what the launch holds and returns the error that it ends with."""
         cancelled = isinstance(error, asyncio.CancelledError) or is_cancelled_exception(error)
-        cause: BaseException = LaunchCancelledError(f"The launch on {self.cluster!r} was cancelled.")
+        because = (self.cancelling or CancelRequest()).because
+        cause: BaseException = LaunchCancelledError(f"The launch on {self.cluster!r} was cancelled{because}.")
         if not cancelled:
             cause = self._explain(error)
         if not self.asked:
