@@ -336,6 +336,12 @@ class ClusterClient(WorkflowClient):
         with self.errors():
             return [execution async for execution in self._client.list_workflows(query)]
 
+    async def adoptions(self) -> list[temporal.WorkflowExecution]:
+        """The adoptions, and their dry runs, that have ended well, as Temporal lists them."""
+        query = "WorkflowType = 'AdoptWorkflow' AND ExecutionStatus = 'Completed'"
+        with self.errors():
+            return [execution async for execution in self._client.list_workflows(query)]
+
     async def _check_exists(self, name: str) -> None:
         if await self.shown(check_cluster_name(name)) is None:
             raise ClusterDoesNotExist(f"Cluster {name!r} does not exist. See: skyflow status")
