@@ -144,7 +144,7 @@ class ClusterClient(WorkflowClient):
         force: bool = False,
         notice: Callable[[str], None] | None = None,
     ) -> int:
-        """Starts a stopped cluster, where it was. Returns how many nodes were started: none if it runs.
+        """Starts a stopped cluster, where it was. Returns how many nodes run now; 0 if none had to be started.
 
         Args:
             cluster_name: of the cluster.

@@ -205,7 +205,7 @@ def start(
             force=force,
             notice=more.append,
         )
-        what = f"Cluster {name} is up ({started} node(s) started)." if started else f"Cluster {name} is up already."
+        what = f"Cluster {name} is up with {started} node(s)." if started else f"Cluster {name} is up already."
         return " ".join([what, *more])
 
     _each(names, every, yes, "Start {}?", one)

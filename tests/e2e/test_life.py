@@ -46,7 +46,7 @@ def test_stop_and_start_keep_the_disk_and_what_waits(user: User, life: str) -> N
     )  # fmt: skip
     assert [row["status"] for row in json.loads(user.ok("queue", life, "-o", "json"))][:2] == ["PENDING", "CANCELLED"]
 
-    assert "Cluster life is up (1 node(s) started)." in user.run("start", "-y", life).stderr
+    assert "Cluster life is up with 1 node(s)." in user.run("start", "-y", life).stderr
     assert "skyflow start -y life" in user.ok("status", "-v", life)
     until(lambda: json.loads(user.ok("queue", life, "-o", "json"))[0]["status"] == "SUCCEEDED")
     assert user.ok("logs", life, "3") == "first\n"
@@ -104,7 +104,7 @@ def test_a_cluster_of_which_a_part_is_stopped_can_be_started(user: User) -> None
     assert "INIT (1 of 2 nodes stopped)" in user.ok("status", "-r", "part")
     refused = user.run("exec", "part", "true")
     assert "Node(s) 1 of cluster 'part' were stopped. Start them: skyflow start part" in refused.stderr
-    user.ok("start", "-y", "part")
+    assert "Cluster part is up with 2 node(s)." in user.run("start", "-y", "part").stderr, "one of them ran"
     assert user.ok("exec", "part", "--num-nodes", "2", "echo $SKYPILOT_NUM_NODES").count("2\n") == 2
     user.ok("local", "preempt", "part")
     user.run("status", "-r", "part")
@@ -123,7 +123,7 @@ def test_a_graceful_stop_lets_a_job_end_by_itself(user: User, life: str) -> None
     )
     assert "stop in 45 min, down 7 d later" in user.ok("status", life)
     assert user.ok("exec", life, "cat ~/saved") == "saved\n"
-    assert user.run("start", "-y", "-f", life).stderr.startswith("Cluster life is up (1 node(s) started).")
+    assert user.run("start", "-y", "-f", life).stderr.startswith("Cluster life is up with 1 node(s).")
 
 
 def host_of_nodes(user: User) -> int:
