@@ -50,7 +50,7 @@ def test_clusters_outlive_the_database(newcomer: User) -> None:
     assert "The store knows of 1 cluster(s) that this Temporal does not have." in said
     refused = newcomer.run("adopt")
     assert refused.returncode == 2
-    assert "two would own the same nodes" in refused.stderr
+    assert "two would own the same nodes" in refused.stderr and "set TEMPORAL_ADDRESS" in refused.stderr
     assert "Adopted: dev." in newcomer.run("adopt", "--yes").stderr
     assert adopted(newcomer) == []
     [view] = json.loads(newcomer.ok("status", "-o", "json"))
