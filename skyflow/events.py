@@ -76,11 +76,15 @@ async def _end(client: ClusterClient, one: WorkflowExecution, name: str, kind: s
     except SkyflowError as error:
         return f"{name} failed: {error}"
     match kind:
+        case "launch" if result["status"] == "PENDING":
+            return f"{name} ended: job {result['job_id']} submitted."
         case "launch" if result["job_id"] is not None:
             return f"{name} ended: job {result['job_id']} {result['status']}."
         case "launch":
             return f"{name} ended."
         case "job":
-            return f"{name} {result['status']}. {result['reason']}".strip()
+            return f"{name} {result['status']}. {result['reason'].removeprefix('Cancelled.')}".strip()
+        case "start" if result["started"] == 0:
+            return f"{name} ended: the nodes ran already."
     count = next(value for field, value in result.items() if field in ("stopped", "started", "deleted"))
     return f"{name} ended: {count} node(s)."

@@ -101,7 +101,8 @@ def test_what_somebody_stops_in_the_clouds_console_is_seen(user: User, life: str
 def test_a_cluster_of_which_a_part_is_stopped_can_be_started(user: User) -> None:
     user.ok("launch", "-y", "-c", "part", "--num-nodes", "2", "true")
     user.ok("local", "stop", "part", "1")
-    assert "INIT (1 of 2 nodes stopped)" in user.ok("status", "-r", "part")
+    shown = user.ok("status", "-r", "part")
+    assert "INIT" in shown and "1 of 2 nodes stopped" in shown
     refused = user.run("exec", "part", "true")
     assert "Node(s) 1 of cluster 'part' were stopped. Start them: skyflow start part" in refused.stderr
     assert "Cluster part is up with 2 node(s)." in user.run("start", "-y", "part").stderr, "one of them ran"
@@ -200,6 +201,8 @@ def test_events_tell_the_story_also_of_what_is_gone(user: User, life: str) -> No
     ]
     assert [what for what in told if what in story] == story
     assert "Stop, because it was idle, ended: 1 node(s)." in user.ok("events", life)
+    of_life = {event["what"] for event in json.loads(user.ok("events", life, "-o", "json"))}
+    assert {"Launch ended: job 2 submitted.", "Job 2 CANCELLED.", "Start ended: the nodes ran already."} <= of_life
     assert user.run("events", "nobody").returncode == 3
 
 
