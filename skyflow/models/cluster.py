@@ -102,7 +102,7 @@ class ClusterState(ClusterFacts):
                 actions += self._clear_the_way(op, now)
         kept = self._kept_by(op)
         free = request.purge or not any(o.granted and o.job_id not in kept for o in self.operations)
-        op.granted = op.granted or (request.force and free)
+        op.granted = op.granted or (request.force and request.kind in ("stop", "down") and free)
         actions += self._settle(now)
         # The answer itself carries the grant, so that no signal has to.
         actions = [a for a in actions if not (isinstance(a, Grant) and a.workflow_id == op.workflow_id)]

@@ -1188,3 +1188,14 @@ def test_a_cluster_that_lost_a_node_and_is_stopped_says_so_and_refuses_with_it()
     for kind in kinds:
         with pytest.raises(ClusterNotUpError, match=said):
             state.reserve(Reserve(workflow_id=kind, kind=kind), 5)
+
+
+def test_a_start_that_waited_long_does_not_overtake_a_stop() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    state.release(Release(workflow_id="a"), 2, "life-2")
+    assert not state.reserve(Reserve(workflow_id="s", kind="stop", grace=600), 3)[0].granted
+    start = Reserve(workflow_id="b", kind="start", force=True)
+    assert not state.reserve(start, 40)[0].granted, "it would find the nodes up, and the stop would come after it"
+    assert state.reserve(Reserve(workflow_id="s", kind="stop", grace=600, force=True), 640)[0].granted
