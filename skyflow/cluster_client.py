@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from skyflow.endpoint import Endpoint, is_loopback
 from skyflow.errors import ClusterDoesNotExist, JobDoesNotExist, StoreError, UsageError
 from skyflow.models.argument import check_graceful, check_idle_rule
-from skyflow.models.entry_point import entry_point
 from skyflow.models.idle import check_wait_for
 from skyflow.models.name import check_cluster_name, cluster_workflow_id, operation_workflow_id, task_queue
 from skyflow.settings import Settings
@@ -161,6 +160,8 @@ class ClusterClient(WorkflowClient):
             ResourcesUnavailableError: its place cannot give the nodes now.
             UsageError: `down` or `wait_for` without idle minutes.
         """
+        from skyflow.models.entry_point import entry_point  # here, because other commands should not pay for it
+
         wait_for = check_wait_for(wait_for)
         check_idle_rule(idle_minutes_to_autostop, down)
         if wait_for and idle_minutes_to_autostop is None:
