@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from statistics import median as middle
 from typing import Any
@@ -44,8 +45,9 @@ def run() -> list[Ratio]:
         home.command([*SKYFLOW, "launch", "-c", "life", "--cpus", "1", "true"])
         address = json.loads((home.path / ".skyflow/server/server.json").read_text())["address"]
         times = _jobs(home)
-        gaps = [times[number + 1][0] - times[number][1] for number in list(times)[:-1]]
-        trip, start = asyncio.run(_peer(address, {number: first for number, (first, _) in times.items()}))
+        waited = list(times)[1:]
+        gaps = [times[number][0] - times[number - 1][1] for number in waited]
+        trip, start = asyncio.run(_peer(address, {number: times[number][0] for number in waited}))
         _stop_often(home)
         late = asyncio.run(_late(address))
         parts = {"activity round trip": trip, "runner's start": start}
@@ -82,25 +84,22 @@ async def _peer(address: str, firsts: dict[int, float]) -> tuple[float, float]:
         await client.execute_workflow(Trips.run, id="trips", task_queue="bench")
         trip = (time.perf_counter() - begin) / TRIPS
     starts = []
-    async for job in client.list_workflows("WorkflowType = 'JobWorkflow'"):
-        number = int(job.id.rpartition("/")[2])
-        if number in firsts:
-            history = await client.get_workflow_handle(job.id).fetch_history()
-            starts.append(firsts[number] - _begin(history.events, "start_gang"))
+    async for cluster in client.list_workflows("WorkflowType = 'ClusterWorkflow'"):
+        history = await client.get_workflow_handle(cluster.id, run_id=cluster.run_id).fetch_history()
+        starts += [firsts[job] - began for job, began in _begins(history.events) if job in firsts]
     return trip, middle(starts)
 
 
-def _begin(events: Any, name: str) -> float:
-    """When an activity began on the worker, in epoch seconds."""
-    (scheduled,) = [
-        event.event_id for event in events if event.activity_task_scheduled_event_attributes.activity_type.name == name
-    ]
-    (started,) = [
-        event.event_time.ToNanoseconds()
-        for event in events
-        if event.activity_task_started_event_attributes.scheduled_event_id == scheduled
-    ]
-    return float(started) / 1e9
+def _begins(events: Any) -> Iterator[tuple[int, float]]:
+    """Each job that the cluster started, and when the activity that did it began on the worker, in epoch seconds."""
+    jobs = {}
+    for event in events:
+        scheduled = event.activity_task_scheduled_event_attributes
+        started = event.activity_task_started_event_attributes.scheduled_event_id
+        if scheduled.activity_type.name == "start_gang":
+            jobs[event.event_id] = json.loads(scheduled.input.payloads[0].data)["job_id"]
+        elif started in jobs:
+            yield jobs[started], event.event_time.ToNanoseconds() / 1e9
 
 
 def _stop_often(home: Home) -> None:

@@ -28,7 +28,7 @@ Connect = Callable[[Node], AbstractAsyncContextManager[Connection]]
 """The way to a node: `Connections.connect` with the cluster's key."""
 
 COALESCE_SECONDS = 0.005
-"""What ends within this time is told together."""
+"""What ends on several nodes within this time is told together."""
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0
 """Seconds between two tries to reconnect: they double from the first to the last."""
 
@@ -113,7 +113,8 @@ async def watch(
                     with suppress(TimeoutError):
                         async with asyncio.timeout(pace.check):
                             await happened.wait()
-                    await asyncio.sleep(COALESCE_SECONDS)
+                    if len(nodes) > 1:
+                        await asyncio.sleep(COALESCE_SECONDS)
                 return result
             finally:
                 for task in spawned:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypedDict, TypeVar
 
@@ -97,15 +98,16 @@ async def call(
         SkyflowError: the typed error that the activity raised.
     """
     try:
-        return await workflow.execute_activity_method(
-            method,
-            request,
-            summary=summary,
-            task_queue=task_queue(kind, host),
-            retry_policy=_RETRY,
-            schedule_to_close_timeout=None if seconds is None else timedelta(seconds=seconds),
-            **_LIMITS[kind],
-        )
+        with heeding_cancels():
+            return await workflow.execute_activity_method(
+                method,
+                request,
+                summary=summary,
+                task_queue=task_queue(kind, host),
+                retry_policy=_RETRY,
+                schedule_to_close_timeout=None if seconds is None else timedelta(seconds=seconds),
+                **_LIMITS[kind],
+            )
     except ActivityError as error:
         cause = error.cause
         if not isinstance(cause, ApplicationError):
@@ -118,7 +120,8 @@ async def signal(workflow_id: str, name: str, *args: Any) -> bool:
     if not workflow_id:  # of the launch of a job that only the nodes knew: the server refuses to be asked
         return False
     try:
-        await workflow.get_external_workflow_handle(workflow_id).signal(name, args=list(args))
+        with heeding_cancels():
+            await workflow.get_external_workflow_handle(workflow_id).signal(name, args=list(args))
     except ApplicationError:
         return False
     return True
@@ -155,8 +158,18 @@ def is_being_cancelled() -> bool:
 
 
 def raise_if_cancelled() -> None:
-    """For whoever awaited something that comes back in spite of a cancel, with a result or with an error."""
+    """For whoever awaited something that comes back in spite of a cancel with an error, or began after it."""
     if is_being_cancelled():
+        raise asyncio.CancelledError
+
+
+@contextmanager
+def heeding_cancels() -> Iterator[None]:
+    """For a block that awaits what may come back in spite of a cancel, with a result: the cancel is raised then."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    yield
+    if task and task.cancelling() > before:
         raise asyncio.CancelledError
 
 

@@ -76,7 +76,7 @@ with workflow.unsafe.imports_passed_through():
         wait_for,
     )
     from skyflow.workflows.down import DownWorkflow
-    from skyflow.workflows.job import JobWorkflow
+    from skyflow.workflows.job import HEAD_START_SECONDS, JobWorkflow, start_gang
     from skyflow.workflows.keep import ask_units, book, keep
     from skyflow.workflows.lease import keep_leases, last_session
     from skyflow.workflows.operation import OperationRequest
@@ -121,6 +121,8 @@ class ClusterWorkflow:
         self.actions: list[Action] = []
         self.asking: int | None = None
         """The epoch for which the nodes shall be asked who is logged in."""
+        self.starts: set[asyncio.Task[None]] = set()
+        """The starts of jobs that are under way."""
         self.updates = 0
         self.shown: dict[str, Any] = {}
         self.known = state.essentials() if state.edition else None
@@ -150,7 +152,7 @@ class ClusterWorkflow:
             await self._act()
             # Nothing may come between this last look and the end, or an accepted request would vanish.
             if self._may_close() or self._may_continue():
-                for task in [*beside, *([] if check is None else [check])]:
+                for task in [*beside, *self.starts, *([] if check is None else [check])]:
                     task.cancel()
                 if self._may_close():
                     return
@@ -179,7 +181,7 @@ class ClusterWorkflow:
     def _may_continue(self) -> bool:
         """Whether the history is long, and this is a good moment to begin a new one."""
         is_long = workflow.info().is_continue_as_new_suggested() or self.updates >= MAX_UPDATES
-        return is_long and self._is_quiet() and not self.telling.is_at_work()
+        return is_long and self._is_quiet() and not self.starts and not self.telling.is_at_work()
 
     def _is_quiet(self) -> bool:
         return not self.actions and workflow.all_handlers_finished()
@@ -243,8 +245,24 @@ class ClusterWorkflow:
         state = self.state
         request = state.job_request(job)
         summary = f"job {job.id} {job.name} on {len(job.ranks)} node(s) of {state.name}"
-        await start_child(JobWorkflow.run, request, job_workflow_id(state.name, state.uid, job.id), summary)
+        workflow_id = job_workflow_id(state.name, state.uid, job.id)
+        starting = asyncio.create_task(start_gang(request, HEAD_START_SECONDS))
+        await start_child(JobWorkflow.run, request, workflow_id, summary)
+        telling = asyncio.create_task(self._tell_start(workflow_id, starting))
+        self.starts.add(telling)
+        telling.add_done_callback(self.starts.discard)
         self._do(self.state.job_started(job.id, self._now()))
+
+    async def _tell_start(self, workflow_id: str, starting: asyncio.Task[None]) -> None:
+        failure = ""
+        try:
+            await starting
+        except SkyflowError as error:
+            failure = str(error)
+        except ActivityError as error:  # its workflow hears nothing, and starts it
+            workflow.logger.warning("%s could not be started yet: %s", workflow_id, error)
+            return
+        await signal(workflow_id, "started", failure)
 
     async def _close(self, kind: Literal["stop", "down"], request_id: str, epoch: int | None) -> None:
         name, why = self.state.name, request_id.split("-")[0]

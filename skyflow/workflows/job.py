@@ -27,10 +27,39 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.status import JobStatus
     from skyflow.workflows.call import call, pauses, signal, wait_for
 
+HEAD_START_SECONDS = 30.0
+"""How long the cluster tries to start a job before the job's workflow does it."""
+
+
+async def start_gang(request: JobRequest, seconds: float | None = None) -> None:
+    """Starts a job on all its nodes or on none; what runs already goes on.
+
+    Args:
+        request: the job.
+        seconds: give up after so long; without it, it is tried for ever.
+
+    Raises:
+        SkyflowError: it cannot be started.
+    """
+    start = GangStart(
+        gang=request.gang,
+        job_id=request.job_id,
+        spec=request.spec,
+        accelerator=request.accelerator,
+        devices=request.devices,
+    )
+    summary = f"EXEC · start job {request.job_id} on {len(request.gang.nodes)} node(s)"
+    await call(NodeCalls.start_gang, start, summary, host=request.gang.host, seconds=seconds)
+
 
 @workflow.defn(failure_exception_types=[SkyflowError])
 class JobWorkflow:
-    """Starts a job on all its nodes or on none, hears of the end of each rank, and stops the gang when one fails."""
+    """Sees to it that a job starts on all its nodes or on none, hears of the end of each rank, and stops the gang when
+    one fails.
+
+    The cluster starts the job while this workflow is still being made: a job that waited begins so much earlier. If
+    nothing is heard of that, this workflow starts it.
+    """
 
     @workflow.init
     def __init__(self, request: JobRequest) -> None:
@@ -42,6 +71,8 @@ class JobWorkflow:
             began=request.began or workflow.info().start_time.timestamp(),
         )
         self.abandoned = False
+        self.start_failure: str | None = None
+        """Why the cluster could not start it; empty if it could, None if that is not known."""
 
     @workflow.run
     async def run(self, request: JobRequest) -> JobEnd:
@@ -88,29 +119,21 @@ class JobWorkflow:
         return self.job.to_stop != known or not self.job.gang.running()
 
     async def _start(self) -> None:
-        """Starts the gang; does not wait for a node that cannot be reached if the job is cancelled meanwhile."""
-        request = self.request
-        starting = asyncio.create_task(
-            call(
-                NodeCalls.start_gang,
-                GangStart(
-                    gang=request.gang,
-                    job_id=request.job_id,
-                    spec=request.spec,
-                    accelerator=request.accelerator,
-                    devices=request.devices,
-                ),
-                f"EXEC · start job {request.job_id} on {len(request.gang.nodes)} node(s)",
-                kind="quick",
-                host=request.gang.host,
-            )
-        )
+        """Returns when it has started or shall not; a node that cannot be reached does not hold up a cancel."""
+        if await wait_for(self._need_not_start, HEAD_START_SECONDS, "for the cluster, which starts it"):
+            if self.start_failure:
+                raise SkyflowError(self.start_failure)
+            return
+        starting = asyncio.create_task(start_gang(self.request))
         await workflow.wait_condition(lambda: starting.done() or bool(self.job.to_stop))
         if starting.done():
             await starting
         else:
             starting.cancel()  # where it has started nevertheless, it is stopped
             starting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+    def _need_not_start(self) -> bool:
+        return self.start_failure is not None or bool(self.job.to_stop)
 
     async def _stop(self) -> bool:
         """Stops the ranks that have to be. False if that could not be done now."""
@@ -158,6 +181,11 @@ class JobWorkflow:
 
     def _take(self, end: RankEnd) -> None:
         self.job.to_stop += self.job.gang.ended(end)
+
+    @workflow.signal
+    async def started(self, failure: str) -> None:
+        """The cluster has started it, or could not."""
+        self.start_failure = failure
 
     @workflow.signal
     async def rank_ended(self, ends: list[RankEnd]) -> None:

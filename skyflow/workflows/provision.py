@@ -91,7 +91,6 @@ class Provision:
             try:
                 self.may_have_left_nodes = True
                 nodes = await self._try(first + index, offer)
-                raise_if_cancelled()
                 await self._report(nodes, offer)
                 self.may_have_left_nodes = False
                 return nodes, offer

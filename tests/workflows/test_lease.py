@@ -12,6 +12,7 @@ import pytest
 from temporalio import activity
 
 from skyflow.errors import NodeUnreachableError
+from skyflow.models.cluster import ClusterState
 from skyflow.models.job import Gang
 from skyflow.models.launch import LaunchRequest
 from skyflow.models.name import cluster_workflow_id
@@ -148,7 +149,13 @@ async def test_a_question_about_a_life_that_has_ended_is_not_the_last_one(
         world.ends |= {"2": {0: 0}, "3": {0: 0}}
         await (await submit(world, unique, 2, {})).result()
         down = await operate(world, "Down", unique)
-        await until(lambda: asyncio.sleep(0, "delete_nodes" in world.calls))  # or it would cancel what comes next
+        cluster = world.client.get_workflow_handle(cluster_workflow_id(unique))
+
+        async def is_held() -> bool:
+            state = await cluster.query("life", result_type=ClusterState)
+            return any(operation.kind == "down" for operation in state.operations)
+
+        await until(is_held)
         request = {"task": {"run": "x"}, "cluster": unique, "idle_minutes_to_autostop": 0}
         again = await start(world.client, unique, request, 3)
         await down.result()
