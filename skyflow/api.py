@@ -169,7 +169,9 @@ def status(
     refresh: bool | StatusRefreshMode = False,
     all_users: bool = True,
 ) -> list[dict[str, Any]]:
-    """The clusters (PARITY C07): `name`, `handle`, `launched_at`, `status`, `autostop`, `to_down`, `num_nodes`, …
+    """The clusters (PARITY C07): `name`, `handle`, `launched_at`, `last_use`, `status`, `autostop`, `to_down`, …
+
+    `last_use` is the command (without secrets) or the program that launched on it, or started it, last.
 
     Args:
         cluster_names: only these; those that do not exist are left out.
@@ -180,7 +182,8 @@ def status(
     asked = bool(refresh) and refresh != StatusRefreshMode.NONE
     names = [cluster_names] if isinstance(cluster_names, str) else cluster_names
     found = _run(lambda client: client.status(names, refresh=asked))
-    return [{**row, "status": ClusterStatus(row["status"]), "handle": _handle(row)} for row in found]
+    own = {"last_use": "", "metadata": {}}  # an earlier version's cluster has the first not, skyflow needs no second
+    return [{**own, **row, "status": ClusterStatus(row["status"]), "handle": _handle(row)} for row in found]
 
 
 def endpoints(cluster: str, port: int | None = None) -> dict[int, str]:

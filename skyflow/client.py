@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from skyflow.errors import (
 )
 from skyflow.handle import Launch, LogChunk
 from skyflow.handle import follow as follow_job
+from skyflow.models.entry_point import entry_point
 from skyflow.models.idle import check_wait_for
 from skyflow.models.log_line import LastLines, LineMerger
 from skyflow.models.name import (
@@ -176,7 +178,7 @@ class Client(ClusterClient):
                 f"The task is {size >> 10} KiB; {MAX_TASK_BYTES >> 10} at most. Put long scripts into the workdir."
             )
         stages = request.get("stages")
-        request |= {"task": config, "cluster": cluster, "user": user_name()}
+        request |= {"task": config, "cluster": cluster, "user": user_name(), "entry_point": entry_point(sys.argv)}
         if self.settings.allowed_clouds is not None:
             request["clouds"] = list(self.settings.allowed_clouds)
         if not request["dryrun"]:

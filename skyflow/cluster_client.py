@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -142,7 +143,7 @@ class ClusterClient(WorkflowClient):
         force: bool = False,
         notice: Callable[[str], None] | None = None,
     ) -> int:
-        """Starts a stopped cluster, where it was. Returns how many nodes were started: none if it runs.
+        """Starts a stopped cluster, where it was. Returns how many nodes run now; 0 if none had to be started.
 
         Args:
             cluster_name: of the cluster.
@@ -159,6 +160,8 @@ class ClusterClient(WorkflowClient):
             ResourcesUnavailableError: its place cannot give the nodes now.
             UsageError: `down` or `wait_for` without idle minutes.
         """
+        from skyflow.models.entry_point import entry_point  # here, because other commands should not pay for it
+
         wait_for = check_wait_for(wait_for)
         check_idle_rule(idle_minutes_to_autostop, down)
         if wait_for and idle_minutes_to_autostop is None:
@@ -169,6 +172,7 @@ class ClusterClient(WorkflowClient):
             "retry_until_up": retry_until_up,
             "force": force,
             "wait_for": wait_for,
+            "entry_point": entry_point(sys.argv),
         }
         started = int((await self._operate("start", cluster_name, request))["started"])
         if started and idle_minutes_to_autostop is None and notice is not None:
@@ -330,6 +334,12 @@ class ClusterClient(WorkflowClient):
     async def executions(self, kind: str, cluster_name: str) -> list[temporal.WorkflowExecution]:
         """The workflows of one kind (the first part of their ids) that a cluster has had, as Temporal lists them."""
         query = f"WorkflowId STARTS_WITH '{kind}/{check_cluster_name(cluster_name)}/'"
+        with self.errors():
+            return [execution async for execution in self._client.list_workflows(query)]
+
+    async def adoptions(self) -> list[temporal.WorkflowExecution]:
+        """The adoptions, and their dry runs, that have ended well, as Temporal lists them."""
+        query = "WorkflowType = 'AdoptWorkflow' AND ExecutionStatus = 'Completed'"
         with self.errors():
             return [execution async for execution in self._client.list_workflows(query)]
 

@@ -29,7 +29,8 @@ async def events(client: ClusterClient, cluster: str) -> list[dict[str, Any]]:
     for one in runs:  # a workflow that began a new history has several
         begins[one.id] = min(one.start_time.timestamp(), begins.get(one.id, math.inf))
     last = [one for one in runs if one.status is None or one.status.name != "CONTINUED_AS_NEW"]
-    told = await asyncio.gather(*(_events_of(client, one, begins[one.id]) for one in last))
+    own = [_events_of(client, one, begins[one.id]) for one in last]
+    told = await asyncio.gather(*own, *(_adoption(client, one, cluster) for one in await client.adoptions()))
     return sorted((event for events in told for event in events), key=lambda event: event["time"])
 
 
@@ -45,6 +46,18 @@ async def _events_of(client: ClusterClient, one: WorkflowExecution, began: float
     if one.close_time is not None:
         lines.append((one.close_time.timestamp(), await _end(client, one, name, kind)))
     return [{"time": time, "what": what, "id": one.id} for time, what in lines]
+
+
+async def _adoption(client: ClusterClient, one: WorkflowExecution, cluster: str) -> list[dict[str, Any]]:
+    """What an adoption that has ended did with the cluster, if anything."""
+    result = await client.workflow_result(one.id)
+    if result["dryrun"]:
+        return []
+    taken = [life for life in result["adopted"] if life["cluster"] == cluster]
+    lines = [f"Adopted: {life['num_nodes']} node(s), {life['jobs']} job(s) that had not ended." for life in taken]
+    lines += ["Not adopted: it had no nodes any more." for life in result["over"] if life["cluster"] == cluster]
+    # It began before whatever an adopted cluster did; it may end later, with other clusters.
+    return [{"time": one.start_time.timestamp(), "what": what, "id": one.id} for what in lines]
 
 
 def _attempts(progress: dict[str, Any]) -> Iterator[tuple[float, str]]:
@@ -63,11 +76,15 @@ async def _end(client: ClusterClient, one: WorkflowExecution, name: str, kind: s
     except SkyflowError as error:
         return f"{name} failed: {error}"
     match kind:
+        case "launch" if result["status"] == "PENDING":
+            return f"{name} ended: job {result['job_id']} submitted."
         case "launch" if result["job_id"] is not None:
             return f"{name} ended: job {result['job_id']} {result['status']}."
         case "launch":
             return f"{name} ended."
         case "job":
-            return f"{name} {result['status']}. {result['reason']}".strip()
+            return f"{name} {result['status']}. {result['reason'].removeprefix('Cancelled.')}".strip()
+        case "start" if result["started"] == 0:
+            return f"{name} ended: the nodes ran already."
     count = next(value for field, value in result.items() if field in ("stopped", "started", "deleted"))
     return f"{name} ended: {count} node(s)."

@@ -15,7 +15,7 @@ from skyflow.later import NAMES
 from skyflow.models.place import CLASSES
 
 CLUSTERS = [
-    {"name": "a", "status": "UP", "uid": "life", "num_nodes": 2, "instance_type": "t"},
+    {"name": "a", "status": "UP", "uid": "life", "num_nodes": 2, "instance_type": "t", "last_use": "train.py"},
     {"name": "b", "status": "INIT", "uid": "life", "num_nodes": 0},
 ]
 JOBS = [
@@ -125,6 +125,7 @@ def test_c07_status_of_some_or_all(client: FakeClient) -> None:
     assert sky.status("c") == []
     handle = sky.status("a")[0]["handle"]
     assert (handle.cluster_name, handle.num_nodes, handle.launched_resources["instance_type"]) == ("a", 2, "t")
+    assert [(row["last_use"], row["metadata"]) for row in sky.status()] == [("train.py", {}), ("", {})]
     client.asked.clear()
     for refresh in (False, sky.StatusRefreshMode.NONE):
         sky.status(refresh=refresh)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +12,16 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import skyflow
-from skyflow.cli import cluster
 from skyflow.cli.app import app
 from skyflow.cli.follow import Output
 from skyflow.cli.options import TaskOptions
 from skyflow.cli.task import make_dag, make_task
-from skyflow.errors import InvalidClusterNameError, InvalidTaskError, NotSupportedError, UsageError
+from skyflow.errors import (
+    InvalidClusterNameError,
+    InvalidTaskError,
+    NotSupportedError,
+    UsageError,
+)
 
 LONG = {"--clone": "--clone-disk-from", "-w": "--workspace"}
 
@@ -273,18 +276,3 @@ def test_the_synchronous_api_refuses_before_it_starts_anything(monkeypatch: pyte
     for call in (lambda: skyflow.launch(task), lambda: skyflow.exec(task, "c")):
         with pytest.raises(NotSupportedError, match="docker_image"):
             call()
-
-
-async def test_whoever_waits_for_long_is_told_that_it_goes_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async def slow() -> str:
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        return "done"
-
-    assert await cluster._patiently("dev", slow()) == "done"
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(cluster, "PATIENCE", 0)
-    assert await cluster._patiently("dev", slow()) == "done"
-    assert "It goes on, also if you press Ctrl-C. See: skyflow events dev" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -133,3 +134,73 @@ def test_adopt_says_why_there_is_nothing_to_adopt(
 ) -> None:
     adoption(monkeypatch, shown, deployment)
     assert capsys.readouterr().err.splitlines()[-1] == said
+
+
+VIEW = {
+    "name": "train-llama",
+    "launched_at": None,
+    "num_nodes": 2,
+    "instance_type": "local-1x2",
+    "place": "local/local/a",
+}
+VIEW |= {
+    "active_jobs": 1,
+    "price": 0,
+    "cpus": 1,
+    "memory": 2,
+    "head_ip": "127.0.0.1",
+    "host": None,
+    "uid": "20261128-abcd",
+}
+VIEW |= {"status": "UP", "autostop": -1, "last_use": "skyflow exec train-llama -n evaluation 'python evaluate.py'"}
+WAITS = "to be stopped once job 1 has ended"
+
+
+def lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int, show: Any) -> list[str]:
+    """What a terminal of so many columns shows."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    show()
+    found = [re.sub("\x1b\\[[0-9;]*m", "", line).rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, found)) <= width, found
+    return found
+
+
+def test_a_narrow_terminal_cuts_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    found = lines(monkeypatch, capsys, 80, lambda: view.clusters([{**VIEW, "reason": WAITS}]))
+    assert "REASON" in found[0] and found[2].startswith("train-llama  -") and "  UP" in found[2]
+    assert "…" not in "".join(found)
+    assert "REASON" not in lines(monkeypatch, capsys, 80, lambda: view.clusters([VIEW]))[0]
+
+
+def test_more_than_a_terminal_has_room_for_is_shown_line_by_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = lines(monkeypatch, capsys, 80, lambda: view.clusters([VIEW, {**VIEW, "name": "b"}], verbose=True))
+    assert found[0] == "train-llama"
+    assert "  LAST USE    skyflow exec train-llama -n evaluation 'python evaluate.py'" in found
+    assert found[found.index("") + 1] == "b"
+    wide = lines(monkeypatch, capsys, 250, lambda: view.clusters([VIEW], verbose=True))
+    assert len(wide) == 3 and wide[0].endswith("LAST USE")
+
+
+def test_the_numbers_and_the_status_of_a_job_stay_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = {"id": 1234, "name": "a-name-that-takes-a-lot-of-room", "user": "somebody", "submitted_at": None}
+    job |= {"started_at": None, "ended_at": None, "resources": "1 × 4 CPUs, 16 GiB", "status": "FAILED_DRIVER"}
+    job |= {"reason": "Rank 0 was lost: its node rebooted, or its process vanished."}
+    found = lines(monkeypatch, capsys, 80, lambda: view.jobs([job]))
+    assert "RESOURCES" in found[0]
+    assert found[2].startswith("1234  ") and "FAILED_DRIVER" in found[2] and "somebody" in found[2]
+    assert "…" not in "".join(found)
+    found = lines(monkeypatch, capsys, 50, lambda: view.jobs([job]))
+    assert found[:2] == ["1234", "  NAME        a-name-that-takes-a-lot-of-room"]
+
+
+def test_a_pipe_gets_whole_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    view.clusters([{**VIEW, "reason": WAITS}], verbose=True)
+    found = capsys.readouterr().out.splitlines()
+    assert len(found) == 3 and WAITS in found[2] and "evaluate.py" in found[2]

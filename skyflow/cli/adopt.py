@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WARNING = (
     "If the Temporal that they belonged to still lives somewhere, adopt nothing: two would own the same nodes, stop "
-    "them and delete them."
+    "them and delete them. Use that Temporal instead: set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE."
 )
 
 

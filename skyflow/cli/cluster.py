@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 """Seconds after which somebody who waits is told that they need not."""
 
+NAMED = 5
+"""Of several clusters in one sentence."""
+
 
 def status(patterns: list[str] | None, output: str, verbose: bool, ip: bool, refresh: bool) -> None:
     """Prints the clusters, or the address of the head of one."""
@@ -202,7 +205,7 @@ def start(
             force=force,
             notice=more.append,
         )
-        what = f"Cluster {name} is up ({started} node(s) started)." if started else f"Cluster {name} is up already."
+        what = f"Cluster {name} is up with {started} node(s)." if started else f"Cluster {name} is up already."
         return " ".join([what, *more])
 
     _each(names, every, yes, "Start {}?", one)
@@ -270,12 +273,48 @@ def down(
     _each(names, every, yes, question, one)
 
 
-async def _patiently(name: str, doing: Awaitable[str]) -> str:
-    """Says that it goes on if it takes long: whoever has waited may go."""
-    task = asyncio.ensure_future(doing)
-    if not (await asyncio.wait({task}, timeout=PATIENCE))[0]:
-        view.say(f"Cluster {name}: this takes longer. It goes on, also if you press Ctrl-C. See: skyflow events {name}")
-    return await task
+async def _at_once(client: Client, names: list[str], one: Callable[[Client, str], Awaitable[str]]) -> int:
+    """Does something with all of the clusters at once, and says of each what became of it as soon as it is known.
+
+    Returns:
+        The worst exit code: the highest.
+    """
+    doing = {asyncio.create_task(_tell(client, name, one)): name for name in names}
+    try:
+        _, late = await asyncio.wait(doing, timeout=PATIENCE)
+        if late:
+            _say_patience([name for task, name in doing.items() if task in late])
+        return max(await asyncio.gather(*doing))
+    except asyncio.CancelledError:
+        if left := [name for task, name in doing.items() if not task.done()]:
+            several = "clusters" if len(left) > 1 else "cluster"
+            view.say(f"\nWhat has begun goes on: {several} {_listed(left)}. See: skyflow status")
+        raise
+    finally:
+        for task in doing:
+            task.cancel()
+
+
+async def _tell(client: Client, name: str, one: Callable[[Client, str], Awaitable[str]]) -> int:
+    try:
+        view.say(await one(client, name))
+    except SkyflowError as error:
+        view.say(f"skyflow: {error}")
+        return error.exit_code
+    return 0
+
+
+def _say_patience(names: list[str]) -> None:
+    """Whoever has waited may go."""
+    which, who, where = f"Clusters {_listed(names)}", "They go on", "status"
+    if len(names) == 1:
+        which, who, where = f"Cluster {names[0]}", "It goes on", f"events {names[0]}"
+    view.say(f"{which}: this takes longer. {who}, also if you press Ctrl-C. See: skyflow {where}")
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _each(
@@ -285,29 +324,28 @@ def _each(
     question: str | None,
     one: Callable[[Client, str], Awaitable[str]],
 ) -> None:
-    """Does something with each of the clusters. Asks first if a person is there; one that fails stops no other."""
+    """Does something with each of the clusters, at once; one that fails stops no other. Asks, if somebody is there.
+
+    Raises:
+        typer.Exit: with the worst exit code, if not all went well.
+    """
     if bool(patterns) == every:
         raise UsageError("Say which clusters, or --all.")
 
-    async def body(client: Client) -> None:
+    async def body(client: Client) -> int:
         globs = [pattern for pattern in patterns or [] if is_pattern(pattern)]
         matched = [view["name"] for view in await chosen(client, globs)] if globs or every else []
         names = list(dict.fromkeys([*(name for name in patterns or [] if not is_pattern(name)), *matched]))
         if not names:
             view.say("No clusters.")
-        elif question and not yes and sys.stdin.isatty():
+            return 0
+        if question and not yes and sys.stdin.isatty():
             import typer
 
             typer.confirm(question.format(", ".join(names)), default=True, abort=True, err=True)
-        failed: list[SkyflowError] = []
-        for name in names:
-            try:
-                view.say(await _patiently(name, one(client, name)))
-            except SkyflowError as error:
-                failed.append(error)
-        for other in failed[1:]:
-            view.say(f"skyflow: {other}")
-        if failed:
-            raise failed[0]
+        return await _at_once(client, names, one)
 
-    run(body, cleaning=True)
+    if code := run(body, cleaning=True):
+        import typer
+
+        raise typer.Exit(code)

@@ -183,8 +183,10 @@ class _Keeping:
 
 
 def _say_job(result: dict[str, Any]) -> None:
-    line = f"Job {result['job_id']} {result['status'] or 'submitted'}"
-    view.say(f"{line}: {result['reason']}" if result["reason"] else f"{line}.")
+    status = result["status"].replace("PENDING", "submitted")  # it was detached: by now it may run, or have ended
+    line = f"Job {result['job_id']} {status or 'submitted'}"
+    reason = result["reason"].removeprefix("Cancelled.")
+    view.say(f"{line}: {reason}" if reason else f"{line}.")
 
 
 async def _status(client: Client, cluster: str) -> None:

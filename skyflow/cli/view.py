@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from skyflow.cli.table import fits, records
+from skyflow.cli.table import table as table
 from skyflow.models.idle import LEASE_GRACE
-
-UNLIMITED = 10_000
-"""Columns of a pipe: whoever reads it wants whole lines."""
 
 
 def say(text: str = "") -> None:
@@ -35,41 +34,6 @@ def keep_awake(idle_minutes: int) -> None:
 def as_json(value: Any) -> None:
     """A listing for programs."""
     print(json.dumps(value, indent=2, sort_keys=False))
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False) -> None:
-    """Prints a table. On a terminal it fits; on a pipe the lines are not cut."""
-    from rich import box  # here, because a command that prints no table should not pay for it
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(stderr=to_stderr, highlight=False)
-    if not console.is_terminal:
-        console = Console(stderr=to_stderr, highlight=False, width=UNLIMITED)
-    shown = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for row in rows:
-        shown.add_row(*(_coloured(cell) for cell in row))
-    console.print(shown)
-
-
-COLOURS = {
-    "UP": "green",
-    "INIT": "yellow",
-    "AUTOSTOPPING": "yellow",
-    "SUCCEEDED": "green",
-    "RUNNING": "cyan",
-    "SETTING_UP": "cyan",
-    "FAILED": "red",
-    "FAILED_SETUP": "red",
-    "FAILED_DRIVER": "red",
-    "CANCELLED": "yellow",
-}
-
-
-def _coloured(cell: str) -> Any:
-    from rich.text import Text  # markup in a job's name is text, not markup
-
-    return Text(cell, style=COLOURS.get(cell, ""))
 
 
 def age(then: float | None) -> str:
@@ -109,27 +73,33 @@ def clusters(views: Sequence[dict[str, Any]], *, to_stderr: bool = False, verbos
             age(view["launched_at"]),
             f"{view['num_nodes']} × {view['instance_type']}" if view["num_nodes"] else "-",
             view["place"] or "-",
-            _status(view),
+            str(view["status"]),
             _autostop(view),
             str(view["active_jobs"]),
         ]
         for view in views
     ]
+    reasons = [_reason(view) for view in views]
+    if any(reasons):
+        columns.append("REASON")
+        rows = [[*row, reason] for row, reason in zip(rows, reasons, strict=True)]
     if verbose:
-        columns += ["$/h", "CPUS", "GiB", "HEAD IP", "HOST", "ID"]
+        columns += ["$/h", "CPUS", "GiB", "HEAD IP", "HOST", "ID", "LAST USE"]
         for row, view in zip(rows, views, strict=True):
             price = None if view["price"] is None else view["price"] * view["num_nodes"]
             row += [dollars(price), _number(view["cpus"]), _number(view["memory"])]
-            row += [view["head_ip"] or "-", view["host"] or "-", view["uid"]]
-    table(columns, rows, to_stderr=to_stderr)
+            row += [view["head_ip"] or "-", view["host"] or "-", view["uid"], view.get("last_use") or "-"]
+    if verbose and not fits(columns, rows):
+        records(columns, rows)
+    else:
+        table(columns, rows, to_stderr=to_stderr, whole=("NAME", "LAUNCHED", "STATUS", "JOBS"))
 
 
-def _status(view: dict[str, Any]) -> str:
-    """With what is wrong."""
-    wrong = [f"{len(view[what])} {how}" for what, how in (("lost", "lost"), ("halted", "stopped")) if view.get(what)]
+def _reason(view: dict[str, Any]) -> str:
+    reasons = [view["reason"]] if view.get("reason") else []
     if since := view.get("unreachable_since"):
-        wrong.append(f"cloud unreachable since {age(since)}")
-    return f"{view['status']} ({', '.join(wrong)})" if wrong else str(view["status"])
+        reasons.append(f"cloud unreachable since {age(since)}")
+    return "; ".join(reasons)
 
 
 def _number(value: float | None) -> str:
@@ -176,13 +146,14 @@ def jobs(rows: Sequence[dict[str, Any]]) -> None:
         ]
         for row in rows
     ]
-    table(["ID", "NAME", "USER", "SUBMITTED", "DURATION", "RESOURCES", "STATUS", "REASON"], shown)
+    columns = ["ID", "NAME", "USER", "SUBMITTED", "DURATION", "RESOURCES", "STATUS", "REASON"]
+    table(columns, shown, whole=("ID", "USER", "SUBMITTED", "DURATION", "STATUS"))
 
 
 def events(rows: Sequence[dict[str, Any]]) -> None:
     """The table of `skyflow events`."""
     shown = [[f"{datetime.fromtimestamp(row['time']):%Y-%m-%d %H:%M:%S}", row["what"]] for row in rows]
-    table(["WHEN", "WHAT"], shown)
+    table(["WHEN", "WHAT"], shown, whole=("WHEN",))
 
 
 def costs(rows: Sequence[dict[str, Any]]) -> None:
@@ -200,7 +171,8 @@ def costs(rows: Sequence[dict[str, Any]]) -> None:
         ]
         for row in rows
     ]
-    table(["NAME", "LAUNCHED", "UP", "RESOURCES", "INFRA", "STATUS", "$/h", "COST"], shown)
+    columns = ["NAME", "LAUNCHED", "UP", "RESOURCES", "INFRA", "STATUS", "$/h", "COST"]
+    table(columns, shown, whole=("NAME", "LAUNCHED", "UP", "STATUS", "$/h", "COST"))
     say(f"In all: ${sum(row['cost'] for row in rows):,.2f}")
 
 
@@ -219,7 +191,8 @@ def job_costs(rows: Sequence[dict[str, Any]]) -> None:
         ]
         for row in rows
     ]
-    table(["CLUSTER", "ID", "NAME", "STARTED", "RAN", "NODES", "STATUS", "COST"], shown)
+    columns = ["CLUSTER", "ID", "NAME", "STARTED", "RAN", "NODES", "STATUS", "COST"]
+    table(columns, shown, whole=("CLUSTER", "ID", "STARTED", "RAN", "NODES", "STATUS", "COST"))
     say(f"In all: ${sum(row['cost'] for row in rows):,.2f}")
 
 

@@ -29,8 +29,10 @@ def admit(cluster: ClusterFacts, request: Reserve) -> None:
         raise ClusterDoesNotExist(f"Cluster {cluster.name!r} does not exist. See: skyflow status")
     if request.kind not in ("stop", "down") and cluster.lost and not cluster.closing():
         gone = ", ".join(map(str, cluster.lost))
+        left = len(cluster.nodes) - len(cluster.lost)
+        stopped = f", and the other{' is' if left == 1 else 's are'} stopped" if cluster.stopped else ""
         raise ClusterNotUpError(
-            f"Cluster {cluster.name!r} has lost its node(s) {gone}. Take it down, then launch again: "
+            f"Cluster {cluster.name!r} has lost its node(s) {gone}{stopped}. Take it down, then launch again: "
             f"skyflow down {cluster.name}"
         )
     if request.kind == "exec" and cluster.closing():

@@ -20,8 +20,9 @@ from skyflow.errors import (
 from skyflow.models.admission import admit, check_can_stop
 from skyflow.models.change import Seen, note, why
 from skyflow.models.cluster_facts import ClusterFacts
+from skyflow.models.entry_point import cut
 from skyflow.models.idle import UNREAD_MINUTES, WAIT_FOR, check_wait_for
-from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units
+from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units, cancelled
 from skyflow.models.name import spec_key
 from skyflow.models.node import NodeStatus
 from skyflow.models.operation import (
@@ -93,13 +94,15 @@ class ClusterState(ClusterFacts):
             op.exclusive = self._is_exclusive(op)
             self.operations.append(op)
             self.served += 1
+            if request.kind not in ("stop", "down"):
+                self.last_use = cut(request.entry_point or request.workflow_id)
             if request.job is not None:
                 self._add_job(op, request.job, now)
             if request.kind in ("stop", "down"):
                 actions += self._clear_the_way(op, now)
         kept = self._kept_by(op)
         free = request.purge or not any(o.granted and o.job_id not in kept for o in self.operations)
-        op.granted = op.granted or (request.force and free)
+        op.granted = op.granted or (request.force and request.kind in ("stop", "down") and free)
         actions += self._settle(now)
         # The answer itself carries the grant, so that no signal has to.
         actions = [a for a in actions if not (isinstance(a, Grant) and a.workflow_id == op.workflow_id)]
@@ -166,7 +169,7 @@ class ClusterState(ClusterFacts):
         if job is None or job.status.is_terminal():
             return []
         job.status, job.started_at = JobStatus.RUNNING, job.started_at or now
-        return [CancelJob(job.id, self._grace())] if job.cancelling else []
+        return [CancelJob(job.id, self._grace(), self.idle_reason())] if job.cancelling else []
 
     def ranks_ended(self, job_id: int, ranks: list[int], now: float) -> list[Action]:
         """A job has ended on these nodes, as the watch saw. What becomes of the job is its own workflow's to say."""
@@ -214,8 +217,7 @@ class ClusterState(ClusterFacts):
             actions += self._end_life(next_uid, now, why(op.workflow_id), left=release.purged or making)
         elif release.nodes_stopped and self.nodes:
             actions += self._drop_overridden(op, now)
-            actions += self._stopped(now)
-            self.stopped_unseen = now if release.purged else None
+            actions += self._stopped(now, unseen=release.purged)
         elif op.kind in ("launch", "start") and op.granted and op.exclusive and self.stopped and not self.is_active():
             stop_again = True  # some of its nodes may have been started, and nobody wants them
         elif release.discard and not self.operations and not any(other is not job for other in self.active_jobs()):
@@ -248,11 +250,12 @@ class ClusterState(ClusterFacts):
         gone = [node.rank for node in self.nodes if node.id not in seen]
         self.halted = []
         unseen, self.stopped_unseen = self.stopped_unseen, None
-        if self.stopped and (not stopped or len(stopped) < len(seen)):
+        if self.stopped and len(stopped) < len(seen):
             self.stopped, self.idle_since = False, None
             if unseen is not None:  # they never were stopped: that goes on, or others start beside what runs
-                self._count_up(now, unseen)
                 return [StartStop(f"again-{self.uid}-{self.epoch}")]
+        elif unseen is not None and stopped:
+            self._count_up(unseen)  # since then, as far as anybody can tell
         return self.nodes_away(gone, stopped, now)
 
     def nodes_away(self, gone: list[int], stopped: list[int], now: float) -> list[Action]:
@@ -457,10 +460,6 @@ class ClusterState(ClusterFacts):
     def _is_exclusive(self, op: Operation) -> bool:
         return op.kind in ("stop", "down") or not self.runs() or (bool(self.halted) and op.kind != "exec")
 
-    def _kept_by(self, op: Operation) -> set[int | None]:
-        """Jobs that are not in its way: all that wait go on waiting while nodes stop and start."""
-        return set() if op.kind == "down" else {job.id for job in self._pending()}
-
     def _starts(self) -> list[Action]:
         """Jobs whose turn has come."""
         stuck = self._stuck()
@@ -491,14 +490,15 @@ class ClusterState(ClusterFacts):
 
     def _cancel(self, job: JobRecord, now: float) -> list[Action]:
         if job.status is JobStatus.RUNNING:
-            return [CancelJob(job.id, self._grace())]
+            return [CancelJob(job.id, self._grace(), self.idle_reason())]
         if job.status is JobStatus.PENDING and job.ranks:  # its workflow is being started
             job.cancelling = True
             return []
         actions: list[Action] = []
         if job.status is not JobStatus.PENDING:  # its launch has not submitted it yet, and must not do it any more
-            actions.append(CancelOperation(job.launch, keep_nodes=True, grace=self._grace()))
-        end = JobEnd(job_id=job.id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason="Cancelled.")
+            actions.append(CancelOperation(job.launch, True, self._grace(), self.idle_reason()))
+        reason = cancelled(self.idle_reason())
+        end = JobEnd(job_id=job.id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason=reason)
         return actions + self.job_ended(end, now, notify=True)
 
     def _clear_the_way(self, closing: Operation, now: float) -> list[Action]:
@@ -507,7 +507,7 @@ class ClusterState(ClusterFacts):
         starting = ("launch", "exec", "start")
         launches = [op for op in self.operations if op.kind in starting and op.job_id not in kept]
         actions: list[Action] = [
-            CancelOperation(op.workflow_id, keep_nodes=True, grace=closing.grace) for op in launches
+            CancelOperation(op.workflow_id, True, closing.grace, self.idle_reason()) for op in launches
         ]
         with_launch = {op.job_id for op in launches}
         for job in self.active_jobs():
@@ -521,24 +521,28 @@ class ClusterState(ClusterFacts):
         update = {"id": op.job_id, "launch": op.workflow_id, "submitted_at": now, "status": JobStatus.INIT}
         self.jobs[op.job_id] = job.model_copy(update=update)
 
-    def _stopped(self, now: float) -> list[Action]:
+    def _stopped(self, now: float, unseen: bool = False) -> list[Action]:
         self.stopped, self.switched_off, self.halted, self.idle_since = True, None, [], None
-        self.stopped_unseen = None
+        self.stopped_unseen = now if unseen else None
         self.changes += 1
         self.unwanted = False
         self._count_up(now)
         running = [job for job in self.active_jobs() if job.ranks]
         return [Busy(), *(AbandonJob(job.id, self.uid) for job in running)]
 
-    def _count_up(self, now: float, since: float | None = None) -> None:
-        """Begins and ends the intervals of the nodes: from here on the ledger has something to learn."""
+    def _count_up(self, now: float) -> None:
+        """Begins and ends the intervals of the nodes: from here on the ledger has something to learn.
+
+        Nodes that count as stopped, though nobody has seen that, may cost: their intervals go on.
+        """
         away = {*self.lost, *self.halted}
-        ups = {node.rank: node for node in self.nodes if self.runs() and node.rank not in away}
+        count = self.runs() or self.stopped_unseen is not None
+        ups = {node.rank: node for node in self.nodes if count and node.rank not in away}
         for rank in [rank for rank, since in self.up.items() if rank not in ups or ups[rank].id != since.node]:
             self.unbooked.append(self.up.pop(rank).model_copy(update={"ended": now}))
         for rank, node in ups.items():
             if rank not in self.up and self.offer is not None:
-                self.up[rank] = UpInterval.begin(self.name, self.uid, node, self.offer, now if since is None else since)
+                self.up[rank] = UpInterval.begin(self.name, self.uid, node, self.offer, now)
                 self.unbooked.append(self.up[rank])
                 self.leased = ""
 

@@ -16,6 +16,9 @@ from skyflow.models.status import ClusterStatus, JobStatus
 from skyflow.models.usage import UpInterval
 from skyflow.models.wire import Wire
 
+NAMED = 3
+"""Of what a stop or a down waits for, in words."""
+
 
 class ClusterFacts(Wire):
     """Everything a cluster knows. Only `ClusterState` changes it."""
@@ -42,6 +45,8 @@ class ClusterFacts(Wire):
     places: list[Place] = Field(default_factory=list)
     """Where nodes of this life may be."""
     notify_end: list[str] = Field(default_factory=list)
+    last_use: str = ""
+    """The command, or the program, that used it last; or the id of a workflow that did not say so."""
     served: int = 0
     """How many operations there were. A cluster that never had one is waiting for its first."""
     made_by: str = ""
@@ -175,6 +180,46 @@ class ClusterFacts(Wire):
         kinds = {op.kind for op in self.operations}
         return "taken down" if "down" in kinds else "stopped" if "stop" in kinds else ""
 
+    def reason(self) -> str:
+        """Why its status is what it is, if that needs words: what became of nodes, what is being done, what waits."""
+        closings = [op for op in self.operations if op.kind in ("stop", "down")]
+        closings = sorted(closings, key=lambda op: not op.granted)
+        parts = [self._away(), *dict.fromkeys(self._closing(op) for op in closings)]
+        return "; ".join(part for part in parts if part)
+
+    def idle_reason(self) -> str:
+        """Why what runs is cancelled, if that is the idle rule's doing; nothing, if somebody asked for it."""
+        op = next((op for op in self.operations if op.kind in ("stop", "down")), None)
+        if op is None or not op.idle or self.rule is None:
+            return ""
+        what = "took its nodes down" if op.kind == "down" else "stopped its nodes"
+        return f"the idle rule (wait_for: {self.rule.wait_for}) {what}"
+
+    def _away(self) -> str:
+        count, lost = len(self.nodes), len(self.lost)
+        off = count - lost if self.stopped else len({*self.halted} - {*self.lost})
+        if not lost:
+            return f"{off} of {count} nodes stopped" if self.halted else ""
+        others = "the other" if count - lost == 1 else "the others"
+        stopped = f", {others if lost + off == count else off} stopped" if off else ""
+        return f"{lost} of {count} nodes lost{stopped}"
+
+    def _closing(self, op: Operation) -> str:
+        """What a stop or a down is about, and what it waits for."""
+        what = "taken down" if op.kind == "down" else "stopped"
+        if op.granted:
+            return f"being {what}"
+        passed = self._kept_by(op) | {other.job_id for other in self.operations if not other.granted}
+        jobs = [job.id for job in self.active_jobs() if job.id not in passed]
+        others = [o.kind for o in self.operations if o.granted and o.job_id not in passed - {None} | {*jobs}]
+        ahead = [f"job {job_id}" for job_id in jobs] + [f"a{'n' * (kind == 'exec')} {kind}" for kind in others]
+        ahead = list(dict.fromkeys(ahead))
+        if not ahead:
+            return f"to be {what}"
+        more = len(ahead) - NAMED
+        named = ", ".join(ahead[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        return f"to be {what} once {named} {'has' if len(ahead) == 1 else 'have'} ended"
+
     def gang(self, ranks: list[int] | None = None) -> Gang:
         """The nodes of these ranks (all that run if None), ready to be reached."""
         assert self.offer is not None
@@ -243,6 +288,7 @@ class ClusterFacts(Wire):
             "name": self.name,
             "uid": self.uid,
             "status": self.status.value,
+            "reason": self.reason(),
             "launched_at": self.launched_at,
             "num_nodes": len(self.nodes),
             "place": offer.place if offer else "",
@@ -266,12 +312,14 @@ class ClusterFacts(Wire):
             "places": [place.model_dump() for place in self.places],
             "active_jobs": len(self.active_jobs()),
             "next_job": self.next_job,
+            "last_use": self.last_use,
             **({"over": True} if self.is_over() else {}),
         }
 
     def details(self) -> str:
         """The cluster in Markdown, for the Web UI."""
-        lines = [f"**{self.name}** is {self.status.value} with {len(self.nodes)} node(s)"]
+        reason = self.reason()
+        lines = [f"**{self.name}** is {self.status.value}{reason and f' ({reason})'} with {len(self.nodes)} node(s)"]
         if self.offer is not None:
             lines[0] += f" in {self.offer.place} ({self.offer.instance_type})"
         if self.rule is not None:
@@ -309,6 +357,10 @@ class ClusterFacts(Wire):
             reason = f"Waits for {what}." if place == 1 else f"Number {place} in line for {what}."
             rows[job.id]["reason"] = f"Waits for a start: skyflow start {self.name}" if self.stopped else reason
         return [rows[job_id] for job_id in sorted(rows, reverse=True)]
+
+    def _kept_by(self, op: Operation) -> set[int | None]:
+        """Jobs that are not in its way: all that wait go on waiting while nodes stop and start."""
+        return set() if op.kind == "down" else {job.id for job in self._pending()}
 
     def _pending(self) -> list[JobRecord]:
         """The jobs that wait for their turn, in the order in which they shall have it."""

@@ -148,7 +148,7 @@ class GangState(Wire):
             reason = f"Rank {position} failed with exit code {code}."
             return JobEnd(job_id=job_id, status=JobStatus.FAILED, returncode=code, reason=reason)
         if self.cancelled and any(self.codes.values()):
-            return JobEnd(job_id=job_id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason="Cancelled.")
+            return JobEnd(job_id=job_id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason=cancelled())
         return JobEnd(job_id=job_id, status=JobStatus.SUCCEEDED, returncode=0)
 
 
@@ -160,6 +160,8 @@ class JobProgress(Wire):
     """Ranks that have to be told to stop."""
     grace: float | None = None
     """Seconds that they have from SIGTERM to SIGKILL; None: the usual."""
+    reason: str = ""
+    """Why it is cancelled, if nobody asked for it."""
     began: float
 
 
@@ -180,6 +182,11 @@ class JobRequest(Wire):
     """Since when it runs, if it was started by a workflow that is lost."""
     progress: JobProgress | None = None
     """What an earlier run of the same workflow has seen; None for the first."""
+
+
+def cancelled(reason: str = "") -> str:
+    """Why a cancelled job ended: somebody did that, if there is no other reason."""
+    return f"Cancelled: {reason}." if reason else "Cancelled."
 
 
 def run_unit(job_id: int) -> str:

@@ -94,6 +94,8 @@ class LaunchRequest(Wire):
     clouds: list[str] | None = None
     """Only these clouds; all that the worker can use if absent."""
     user: str = ""
+    entry_point: str = ""
+    """The command, or the program, that asks for it: shown as the cluster's `last_use`. Without secrets."""
     resumed: Resumed | None = None
     """Set by the workflow itself when it begins a new history."""
 

@@ -91,6 +91,8 @@ class Reserve(Wire):
     """For a stop or a down that nobody asked for: only if the cluster has been idle since this epoch."""
     job: JobRecord | None = None
     """The job that it brings, if any."""
+    entry_point: str = ""
+    """What asks for it, in words. Of a launch, an exec or a start it is the cluster's `last_use`."""
     webhook: bool = False
     """Set by the worker: whether it has a webhook that is to be told of changes of state."""
 
@@ -181,6 +183,13 @@ class CancelRequest(Wire):
     keep_nodes: bool = False
     grace: float | None = None
     """Seconds that its job, or its setup, has from SIGTERM to SIGKILL; None: the usual."""
+    reason: str = ""
+    """Why, in words, if nobody asked for it."""
+
+    @property
+    def because(self) -> str:
+        """The reason, as it is told behind `cancelled`."""
+        return f": {self.reason}" if self.reason else ""
 
 
 class CancelJobs(Wire):
@@ -200,6 +209,7 @@ class CancelOperation:
     workflow_id: str
     keep_nodes: bool
     grace: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -218,6 +228,8 @@ class StartJob:
 class CancelJob:
     job_id: int
     grace: float | None = None
+    reason: str = ""
+    """Why, in words, if nobody asked for it."""
 
 
 @dataclass(frozen=True)

@@ -201,15 +201,15 @@ class ClusterWorkflow:
         match action:
             case Grant(workflow_id, reservation):
                 await signal(workflow_id, "granted", reservation)
-            case CancelOperation(workflow_id, keep_nodes, grace):
-                await signal(workflow_id, "cancel", CancelRequest(keep_nodes=keep_nodes, grace=grace))
+            case CancelOperation(workflow_id, keep_nodes, grace, reason):
+                await signal(workflow_id, "cancel", CancelRequest(keep_nodes=keep_nodes, grace=grace, reason=reason))
             case EndOperation(workflow_id):
                 await cancel_workflow(workflow_id)
             case StartJob(job_id):
                 if job_id in self.state.jobs:  # it may have gone with its nodes meanwhile
                     await self._start_job(self.state.jobs[job_id])
-            case CancelJob(job_id, grace):
-                await signal(job_workflow_id(name, self.state.uid, job_id), "cancel", grace)
+            case CancelJob(job_id, grace, reason):
+                await signal(job_workflow_id(name, self.state.uid, job_id), "cancel", grace, reason)
             case AbandonJob(job_id, uid):
                 await signal(job_workflow_id(name, uid, job_id), "abandon")
             case RanksLost(job_id, ranks):

@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
         JobRecord,
         JobRequest,
         RankEnd,
+        cancelled,
         run_unit,
     )
     from skyflow.models.name import cluster_workflow_id
@@ -84,6 +85,8 @@ class JobWorkflow:
             )
         else:
             end = await body
+        if end.status is JobStatus.CANCELLED and self.job.reason:
+            end.reason = cancelled(self.job.reason)
         await signal(cluster_workflow_id(request.gang.cluster), "job_ended", end)
         if request.launch:
             await signal(request.launch, "job_ended", end)
@@ -191,10 +194,10 @@ class JobWorkflow:
             self._take(end)
 
     @workflow.signal
-    async def cancel(self, grace: float | None = None) -> None:
+    async def cancel(self, grace: float | None = None, reason: str = "") -> None:
         """Stops all ranks; they have so many seconds to end by themselves (the usual if not given)."""
         if not self.job.gang.cancelled:
-            self.job.grace = grace
+            self.job.grace, self.job.reason = grace, reason
             self.job.to_stop += self.job.gang.cancel()
 
     @workflow.signal

@@ -192,7 +192,8 @@ class LaunchWorkflow:
                 priority=self.task.resources[0].priority or 0,
                 callback=bool(self.task.event_callback),
             )
-        reserve = Reserve(workflow_id=self.me, kind="launch" if launch else "exec", job=job)
+        entry = self.request.entry_point
+        reserve = Reserve(workflow_id=self.me, kind="launch" if launch else "exec", job=job, entry_point=entry)
         if job is not None and job.callback:
             await keep_callback(self.task, self.cluster, self.me)
         self.asked = True
@@ -398,7 +399,8 @@ class LaunchWorkflow:
     async def _give_up(self, error: BaseException) -> BaseException:
         """Gives back what the launch holds and returns the error that it ends with."""
         cancelled = isinstance(error, asyncio.CancelledError) or is_cancelled_exception(error)
-        cause: BaseException = LaunchCancelledError(f"The launch on {self.cluster!r} was cancelled.")
+        because = (self.cancelling or CancelRequest()).because
+        cause: BaseException = LaunchCancelledError(f"The launch on {self.cluster!r} was cancelled{because}.")
         if not cancelled:
             cause = self._explain(error)
         if not self.asked:

@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
         UsageError,
     )
     from skyflow.models.argument import check_idle_minutes
-    from skyflow.models.calls import ClusterCalls, ReserveCall
+    from skyflow.models.calls import CloudCalls, ClusterCalls, ReserveCall
     from skyflow.models.idle import check_wait_for
     from skyflow.models.name import cluster_workflow_id
     from skyflow.models.node import GangRef
@@ -29,6 +29,9 @@ with workflow.unsafe.imports_passed_through():
 
 PATIENCE = 30.0
 """Seconds that running jobs get to stop, beside their grace, before their nodes are stopped or deleted under them."""
+
+ASK_SECONDS = 10.0
+"""How long the cloud has to say what a purge has left."""
 
 GRACEFUL_SECONDS = 600
 """What a graceful stop or down leaves to jobs between SIGTERM and SIGKILL, if nothing else is said."""
@@ -42,6 +45,8 @@ class OperationRequest(Wire):
     """Input of a StopWorkflow, a StartWorkflow or a DownWorkflow. Only `cluster` is needed."""
 
     cluster: str
+    entry_point: str = ""
+    """Of a start: the command, or the program, that asks for it: shown as the cluster's `last_use`."""
     epoch: int | None = None
     """Only if the cluster has been idle since this epoch."""
     retry_until_up: bool = False
@@ -106,6 +111,7 @@ class Operation:
                 purge=request.purge,
                 grace=request.grace,
                 epoch=request.epoch,
+                entry_point=request.entry_point,
             )
             answer = await call(
                 ClusterCalls.reserve_cluster,
@@ -142,7 +148,7 @@ class Operation:
             except (SkyflowError, ActivityError) as error:
                 raise_if_cancelled()
                 if request.purge and not is_cancelled_exception(error):
-                    left.append(self._describe(gang, error))
+                    left += await self._describe(gang, error)
                 elif isinstance(error, ActivityError | NotSupportedError):
                     raise
                 else:
@@ -156,17 +162,41 @@ class Operation:
             return f"It is tried again now and then; to forget the cluster all the same: skyflow down --purge {cluster}"
         return f"The cluster stays as it is: skyflow status --refresh {cluster}"
 
-    def _describe(self, gang: GangRef, error: Exception) -> str:
+    async def _describe(self, gang: GangRef, error: Exception) -> list[str]:
+        """What a purge may leave in one place, in a line; none, if nodes that should stop have stopped all the same."""
         held = self.reservation
         why = str(error)
         if isinstance(error, ActivityError):  # out of time: what the cloud answered last is behind that
             last = error.cause.__cause__ if error.cause is not None else None
             silence = f"{gang.cloud} did not do it in {held.check_seconds:g} s"
             why = last.message if isinstance(last, ApplicationError) else silence
-        if held.offer is None or held.offer.cloud != gang.cloud or not held.nodes:
-            return f"{gang.cloud}: nodes of which none is known ({why})"
-        ids = ", ".join(node.id for node in held.nodes)
-        return f"{held.offer.place}: {len(held.nodes)} node(s), {ids} ({why})"
+        is_known = held.offer is not None and held.offer.cloud == gang.cloud and bool(held.nodes)
+        where = held.offer.place if held.offer is not None and is_known else gang.cloud
+        found = await self._ask(gang)
+        if found is None:
+            found = [node.id for node in held.nodes] if is_known else []
+            if not found:
+                return [f"{where}: nodes of which none is known ({why})"]
+        elif not found:
+            return [] if self.kind == "stop" else [f"{where}: no nodes any more, but not all is deleted ({why})"]
+        return [f"{where}: {len(found)} node(s), {', '.join(found)} ({why})"]
+
+    async def _ask(self, gang: GangRef) -> list[str] | None:
+        """The nodes that are not yet what they should be, by what the cloud says; None if it says nothing."""
+        away = ("stopped", "gone") if self.kind == "stop" else ("gone",)
+        try:
+            found = await call(
+                CloudCalls.describe_nodes,
+                gang,
+                f"{self.kind.upper()} · what is left in {gang.cloud}?",
+                kind="cloud",
+                host=gang.host,
+                seconds=ASK_SECONDS,
+            )
+        except (SkyflowError, ActivityError):
+            raise_if_cancelled()
+            return None
+        return [status.node.id for status in found if status.state not in away]
 
     def gangs(self, cluster: str) -> list[GangRef]:
         """All nodes of the cluster, by the places where they may be."""

@@ -37,6 +37,10 @@ def rows(user: User) -> list[tuple[int, str]]:
     return [(row["id"], row["status"]) for row in json.loads(user.ok("queue", "dev", "-o", "json"))]
 
 
+def events(user: User) -> list[str]:
+    return [event["what"] for event in json.loads(user.ok("events", "dev", "-o", "json"))]
+
+
 def test_clusters_outlive_the_database(newcomer: User) -> None:
     newcomer.ok("launch", "-y", "-d", "-c", "dev", "-i", "50", JOB)
     until(lambda: is_kept(newcomer))
@@ -46,12 +50,13 @@ def test_clusters_outlive_the_database(newcomer: User) -> None:
     assert "The store knows of 1 cluster(s) that this Temporal does not have." in said
     refused = newcomer.run("adopt")
     assert refused.returncode == 2
-    assert "two would own the same nodes" in refused.stderr
+    assert "two would own the same nodes" in refused.stderr and "set TEMPORAL_ADDRESS" in refused.stderr
     assert "Adopted: dev." in newcomer.run("adopt", "--yes").stderr
     assert adopted(newcomer) == []
     [view] = json.loads(newcomer.ok("status", "-o", "json"))
     assert (view["status"], view["num_nodes"], view["autostop"]) == ("UP", 1, 50)
     assert rows(newcomer) == [(1, "RUNNING")]
+    until(lambda: events(newcomer) == ["Adopted: 1 node(s), 1 job(s) that had not ended.", "Job 1 began."])
 
     assert newcomer.ok("exec", "dev", "touch ~/end; echo hello") == "hello\n"
     until(lambda: rows(newcomer) == [(2, "SUCCEEDED"), (1, "SUCCEEDED")])

@@ -36,7 +36,8 @@ def has_status(user: User, name: str, status: str) -> None:
 
 def test_stop_and_start_keep_the_disk_and_what_waits(user: User, life: str) -> None:
     user.ok("exec", "-d", life, "--cpus", "1", "sleep 1000")
-    user.ok("exec", "-d", life, "--cpus", "1", "cat ~/kept")
+    user.ok("exec", "-d", "--env", "KEY=4711", life, "--cpus", "1", "cat ~/kept")
+    assert view(user, life)["last_use"] == "skyflow exec -d --env 'KEY=<redacted>' life --cpus 1 'cat ~/kept'"
     assert "Cluster life is stopped" in user.run("stop", "-y", life).stderr
     assert "STOPPED" in user.ok("status", life)
     refused = user.run("exec", life, "true")
@@ -45,7 +46,8 @@ def test_stop_and_start_keep_the_disk_and_what_waits(user: User, life: str) -> N
     )  # fmt: skip
     assert [row["status"] for row in json.loads(user.ok("queue", life, "-o", "json"))][:2] == ["PENDING", "CANCELLED"]
 
-    assert "Cluster life is up (1 node(s) started)." in user.run("start", "-y", life).stderr
+    assert "Cluster life is up with 1 node(s)." in user.run("start", "-y", life).stderr
+    assert "skyflow start -y life" in user.ok("status", "-v", life)
     until(lambda: json.loads(user.ok("queue", life, "-o", "json"))[0]["status"] == "SUCCEEDED")
     assert user.ok("logs", life, "3") == "first\n"
     assert "Cluster life is up already." in user.run("start", "-y", life).stderr
@@ -99,10 +101,11 @@ def test_what_somebody_stops_in_the_clouds_console_is_seen(user: User, life: str
 def test_a_cluster_of_which_a_part_is_stopped_can_be_started(user: User) -> None:
     user.ok("launch", "-y", "-c", "part", "--num-nodes", "2", "true")
     user.ok("local", "stop", "part", "1")
-    assert "INIT (1 stopped)" in user.ok("status", "-r", "part")
+    shown = user.ok("status", "-r", "part")
+    assert "INIT" in shown and "1 of 2 nodes stopped" in shown
     refused = user.run("exec", "part", "true")
     assert "Node(s) 1 of cluster 'part' were stopped. Start them: skyflow start part" in refused.stderr
-    user.ok("start", "-y", "part")
+    assert "Cluster part is up with 2 node(s)." in user.run("start", "-y", "part").stderr, "one of them ran"
     assert user.ok("exec", "part", "--num-nodes", "2", "echo $SKYPILOT_NUM_NODES").count("2\n") == 2
     user.ok("local", "preempt", "part")
     user.run("status", "-r", "part")
@@ -121,7 +124,7 @@ def test_a_graceful_stop_lets_a_job_end_by_itself(user: User, life: str) -> None
     )
     assert "stop in 45 min, down 7 d later" in user.ok("status", life)
     assert user.ok("exec", life, "cat ~/saved") == "saved\n"
-    assert user.run("start", "-y", "-f", life).stderr.startswith("Cluster life is up (1 node(s) started).")
+    assert user.run("start", "-y", "-f", life).stderr.startswith("Cluster life is up with 1 node(s).")
 
 
 def host_of_nodes(user: User) -> int:
@@ -198,6 +201,8 @@ def test_events_tell_the_story_also_of_what_is_gone(user: User, life: str) -> No
     ]
     assert [what for what in told if what in story] == story
     assert "Stop, because it was idle, ended: 1 node(s)." in user.ok("events", life)
+    of_life = {event["what"] for event in json.loads(user.ok("events", life, "-o", "json"))}
+    assert {"Launch ended: job 2 submitted.", "Job 2 CANCELLED.", "Start ended: the nodes ran already."} <= of_life
     assert user.run("events", "nobody").returncode == 3
 
 

@@ -31,6 +31,7 @@ from skyflow.models.operation import (
     LifeEnded,
     NodesReport,
     NotifyLaunch,
+    OperationKind,
     Place,
     Release,
     Reserve,
@@ -117,6 +118,23 @@ def test_a_second_launch_waits_until_the_nodes_are_there() -> None:
     granted = [a for a in actions if isinstance(a, Grant)]
     assert [g.workflow_id for g in granted] == ["b"]
     assert granted[0].reservation.nodes == [node(0)]
+
+
+def test_c07_whoever_used_it_last_is_known() -> None:
+    state = fresh()
+    ask = Reserve(workflow_id="a", kind="launch", entry_point="skyflow launch  -c dev\ntask.yaml")
+    state.reserve(ask, 0)
+    assert state.view()["last_use"] == "skyflow launch -c dev task.yaml"
+    state.report_nodes(NodesReport(workflow_id="a", uid="life-1", nodes=[node(0)], offer=OFFER), 1)
+    state.reserve(Reserve(workflow_id="launch/dev/other", kind="exec"), 2)
+    assert state.view()["last_use"] == "launch/dev/other", "a client that does not say what it is"
+    for name in ("a", "launch/dev/other"):
+        state.release(Release(workflow_id=name), 3, "life-2")
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 4)
+    assert state.view()["last_use"] == "launch/dev/other", "a stop uses nothing"
+    state.release(Release(workflow_id="s", nodes_stopped=True), 5, "life-2")
+    state.reserve(Reserve(workflow_id="b", kind="start", entry_point="skyflow start dev" + "!" * 5000), 6)
+    assert state.view()["last_use"].startswith("skyflow start dev!") and len(state.view()["last_use"]) == 200
 
 
 def test_e34_exec_needs_a_cluster_that_is_up() -> None:
@@ -448,9 +466,8 @@ def test_whatever_happens(events: list[tuple[str, int]]) -> None:
         assert state.clock_rule() or state.runs() or state.idle_since is None, "a clock, and nothing that could be idle"
         counts = state.stopped and state.clock_rule() is not None and not state.awaits_start()
         assert state.is_active() or not counts or state.idle_since is not None, "stopped for good, and no clock runs"
-        assert set(state.up) == {node.rank for node in state.nodes if state.runs()} - set(state.lost), (
-            "it costs, unseen"
-        )
+        counts = state.runs() or state.stopped_unseen is not None
+        assert set(state.up) == {node.rank for node in state.nodes if counts} - set(state.lost), "it costs, unseen"
         for interval in state.unbooked:  # what is told later about the same interval is its end
             booked[interval.started, interval.node] = interval
         state.unbooked = []
@@ -920,10 +937,10 @@ def test_a_purged_stop_is_believed_until_the_cloud_says_otherwise() -> None:
     state.release(Release(workflow_id="a"), 1, "life-2")
     state.reserve(Reserve(workflow_id="s", kind="stop", purge=True), 2)
     state.release(Release(workflow_id="s", nodes_stopped=True, purged=True), 62, "life-2")
-    assert (state.status, state.up) == (ClusterStatus.STOPPED, {})
+    assert (state.status, set(state.up)) == (ClusterStatus.STOPPED, {0}), "nobody has seen it stopped, so it counts"
     assert state.observe([NodeStatus(node=node(0), state="running")], 600) == [StartStop("again-life-1-1")]
     assert state.status is ClusterStatus.UP
-    assert state.up[0].started == 62, "what it cost meanwhile is in the ledger"
+    assert (state.up[0].started, state.unbooked) == (0, [state.up[0]]), "what it cost meanwhile is in the ledger"
     assert state.reserve(Reserve(workflow_id="t", kind="stop"), 601)[0].granted
 
 
@@ -956,8 +973,41 @@ def test_a_purged_stop_that_came_true_is_forgotten() -> None:
     state.reserve(Reserve(workflow_id="s", kind="stop", purge=True), 2)
     state.release(Release(workflow_id="s", nodes_stopped=True, purged=True), 62, "life-2")
     state.observe([NodeStatus(node=node(0), state="stopped")], 600)
+    assert (state.up, state.unbooked[-1].ended) == ({}, 62), "it was stopped when its user said so"
     state.observe([NodeStatus(node=node(0), state="running")], 9000)
     assert state.up[0].started == 9000, "somebody started it much later"
+
+
+def purged_stop() -> ClusterState:
+    """A cluster that counts as stopped since 62, though nobody has seen that."""
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.reserve(Reserve(workflow_id="s", kind="stop", purge=True), 2)
+    state.release(Release(workflow_id="s", nodes_stopped=True, purged=True), 62, "life-2")
+    return state
+
+
+def test_a_start_after_a_purged_stop_leaves_no_gap_in_the_ledger() -> None:
+    state = purged_stop()
+    state.reserve(Reserve(workflow_id="b", kind="start"), 600)
+    state.report_nodes(NodesReport(workflow_id="b", uid="life-1", nodes=[node(0)], offer=OFFER), 601)
+    assert (state.status, state.up[0].started, state.up[0].ended) == (ClusterStatus.UP, 0, None)
+    assert len(state.unbooked) == 1
+
+
+def test_a_down_after_a_purged_stop_ends_what_is_open_in_the_ledger() -> None:
+    state = purged_stop()
+    state.reserve(Reserve(workflow_id="d", kind="down"), 600)
+    state.release(Release(workflow_id="d", nodes_deleted=True), 601, "life-2")
+    assert (state.up, state.unbooked[-1].ended) == ({}, 601)
+
+
+def test_a_cluster_that_is_gone_after_a_purged_stop_is_not_stopped_again() -> None:
+    state = purged_stop()
+    actions = state.observe([], 600)
+    assert state.lost == [0] and not any(isinstance(one, StartStop) for one in actions)
+    assert (state.up, state.unbooked[-1].ended) == ({}, 600)
 
 
 def test_a_failed_start_of_a_cluster_that_is_taken_down_later_is_stopped_again() -> None:
@@ -1055,3 +1105,97 @@ def test_c08_an_idle_cluster_is_autostopping_until_it_has_stopped() -> None:
     assert not state.reserve(Reserve(workflow_id="b", kind="launch"), 302)[0].granted
     state.release(Release(workflow_id="s", nodes_stopped=True), 303, "life-2")
     assert state.status is ClusterStatus.STOPPED
+
+
+def test_a_down_that_waits_says_what_for() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    assert state.view()["reason"] == ""
+    state.reserve(Reserve(workflow_id="d", kind="down", grace=600), 2)
+    assert (state.view()["status"], state.view()["reason"]) == ("UP", "to be taken down once job 1 has ended")
+    state.job_ended(JobEnd(job_id=1, status=JobStatus.CANCELLED), 3)
+    assert state.view()["reason"] == "to be taken down once a launch has ended"
+    state.release(Release(workflow_id="a"), 4, "life-2")
+    assert state.view()["reason"] == "being taken down"
+
+
+def test_a_stop_that_waits_says_what_for() -> None:
+    state = fresh()
+    launch(state, "a", job=False, nodes=4)
+    for number in range(1, 5):
+        name = f"launch{number}"
+        state.reserve(Reserve(workflow_id=name, kind="launch", job=JobRecord(id=0)), 1)
+        run_job(state, name, number)
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 2)
+    assert state.view()["reason"] == "to be stopped once job 1, job 2, job 3 and 2 more have ended"
+    assert "to be stopped" in state.details()
+    for number in range(1, 5):
+        state.job_ended(JobEnd(job_id=number, status=JobStatus.CANCELLED), 3)
+        state.release(Release(workflow_id=f"launch{number}"), 4, "life-2")
+    assert state.view()["reason"] == "to be stopped once a launch has ended"
+    state.release(Release(workflow_id="a"), 4, "life-2")
+    assert state.view()["reason"] == "being stopped"
+
+
+def test_a_down_that_waits_for_a_stop_says_so() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 2)
+    state.reserve(Reserve(workflow_id="d", kind="down"), 3)
+    assert state.view()["reason"] == "being stopped; to be taken down once a stop has ended"
+
+
+def test_an_idle_cluster_that_goes_has_its_status_for_that() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.set_autostop(AutostopSetting(minutes=5), 1)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.reserve(Reserve(workflow_id="s", kind="stop", epoch=state.epoch), 400)
+    assert (state.view()["status"], state.view()["reason"]) == ("AUTOSTOPPING", "being stopped")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gone", "off", "reason"),
+    [
+        (2, [1], [], "1 of 2 nodes lost"),
+        (3, [0, 2], [], "2 of 3 nodes lost"),
+        (2, [], [1], "1 of 2 nodes stopped"),
+        (2, [1], [0], "1 of 2 nodes lost, the other stopped"),
+        (3, [1], [0, 2], "1 of 3 nodes lost, the others stopped"),
+        (3, [1], [2], "1 of 3 nodes lost, 1 stopped"),
+    ],
+)
+def test_a_cluster_says_what_became_of_its_nodes(nodes: int, gone: list[int], off: list[int], reason: str) -> None:
+    state = fresh()
+    launch(state, "a", job=False, nodes=nodes)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.nodes_away(gone, off, 2)
+    assert (state.status, state.view()["reason"]) == (ClusterStatus.INIT, reason)
+
+
+def test_a_cluster_that_lost_a_node_and_is_stopped_says_so_and_refuses_with_it() -> None:
+    state = fresh()
+    launch(state, "a", job=False, nodes=2)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    state.nodes_away([1], [], 2)
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 3)
+    state.release(Release(workflow_id="s", nodes_stopped=True), 4, "life-2")
+    assert (state.status, state.view()["reason"]) == (ClusterStatus.INIT, "1 of 2 nodes lost, the other stopped")
+    said = "has lost its node\\(s\\) 1, and the other is stopped. Take it down, then launch again: skyflow down dev"
+    kinds: list[OperationKind] = ["start", "launch"]
+    for kind in kinds:
+        with pytest.raises(ClusterNotUpError, match=said):
+            state.reserve(Reserve(workflow_id=kind, kind=kind), 5)
+
+
+def test_a_start_that_waited_long_does_not_overtake_a_stop() -> None:
+    state = fresh()
+    launch(state, "a")
+    run_job(state, "a")
+    state.release(Release(workflow_id="a"), 2, "life-2")
+    assert not state.reserve(Reserve(workflow_id="s", kind="stop", grace=600), 3)[0].granted
+    start = Reserve(workflow_id="b", kind="start", force=True)
+    assert not state.reserve(start, 40)[0].granted, "it would find the nodes up, and the stop would come after it"
+    assert state.reserve(Reserve(workflow_id="s", kind="stop", grace=600, force=True), 640)[0].granted

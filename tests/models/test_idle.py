@@ -26,7 +26,9 @@ from skyflow.models.operation import (
     Reserve,
     StartDown,
     StartStop,
+    Submission,
 )
+from skyflow.models.schedule import Demand
 from skyflow.models.status import ClusterStatus, JobStatus
 from skyflow.models.support import check_request
 from skyflow.models.task import Task
@@ -97,6 +99,8 @@ def test_an_answer_that_comes_too_late_changes_nothing() -> None:
 
 # Nothing is waited for
 
+RULE = "the idle rule (wait_for: none) stopped its nodes"
+
 
 def running(wait_for: str = "none") -> ClusterState:
     """A job of a launch that waits for it, since second 1; the rule of 5 minutes is from second 2."""
@@ -122,7 +126,7 @@ def test_what_runs_then_is_cancelled() -> None:
     state = running()
     reservation, actions = state.reserve(Reserve(workflow_id="s", kind="stop", epoch=state.epoch), 302)
     assert not reservation.granted
-    assert CancelOperation("a", keep_nodes=True) in actions
+    assert CancelOperation("a", keep_nodes=True, reason=RULE) in actions
     assert due(state) == [], "it is at it"
     state.release(Release(workflow_id="a"), 303, "life-2")
     actions = state.job_ended(JobEnd(job_id=1, status=JobStatus.CANCELLED), 304)
@@ -133,6 +137,24 @@ def test_what_runs_detached_is_cancelled_too() -> None:
     state = running()
     state.release(Release(workflow_id="a"), 3, "life-2")
     _, actions = state.reserve(Reserve(workflow_id="s", kind="stop", epoch=state.epoch), 302)
+    assert actions[:1] == [CancelJob(1, reason=RULE)]
+
+
+def test_what_waits_when_it_is_taken_down_is_cancelled_with_the_reason() -> None:
+    state = running()
+    state.set_autostop(AutostopSetting(minutes=5, down=True, wait_for="none"), 2)
+    state.reserve(Reserve(workflow_id="b", kind="exec", job=JobRecord(id=0)), 3)
+    state.submit(Submission(workflow_id="b", job_id=2, spec="key", demand=Demand(cpus=2)), 3)
+    state.release(Release(workflow_id="b"), 3, "life-2")
+    state.jobs[2].ranks = []
+    state.reserve(Reserve(workflow_id="d", kind="down", epoch=state.epoch), 302)
+    assert state.jobs[2].reason == "Cancelled: the idle rule (wait_for: none) took its nodes down."
+
+
+def test_what_somebody_stops_has_no_rule_to_blame() -> None:
+    state = running()
+    state.release(Release(workflow_id="a"), 3, "life-2")
+    _, actions = state.reserve(Reserve(workflow_id="s", kind="stop"), 302)
     assert actions[:1] == [CancelJob(1)]
 
 

@@ -21,7 +21,7 @@ from skyflow.workflows.launch import LaunchWorkflow
 from tests.workflows.conftest import World, served
 from tests.workflows.test_launch import failure, start, until
 from tests.workflows.test_life import has
-from tests.workflows.test_stop import jobs, launched, operate, submit, view
+from tests.workflows.test_stop import launched, operate, submit, view
 
 GRACE = 600
 
@@ -106,8 +106,11 @@ async def test_a_rule_that_waits_for_nothing_ends_what_runs(world: World, unique
     assert (await view(world, unique))["status"] == "UP"
     await cluster.execute_update("set_autostop", {"minutes": 0, "wait_for": "none"})
     await has_status(world, unique, "STOPPED")
-    assert (await failure(running)).type == "LaunchCancelledError"
-    assert (await jobs(world, unique))[2] == "CANCELLED"
+    ended = await failure(running)
+    why = "cancelled: the idle rule (wait_for: none) stopped its nodes."
+    assert (ended.type, ended.message) == ("LaunchCancelledError", f"The launch on {unique!r} was {why}")
+    found = (await cluster.query("queue"))[0]
+    assert (found["id"], found["status"], found["reason"]) == (2, "CANCELLED", why.capitalize())
 
 
 @pytest.mark.parametrize("wait_for", ["nonsense", "none"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from skyflow.errors import NodeUnreachableError, SkyflowError
 from skyflow.models.name import autostop_workflow_id, cluster_workflow_id
-from tests.workflows.test_launch import closed, failure, until
+from tests.workflows.test_launch import closed, failure, start, until
 from tests.workflows.test_life import SlowCloud, has, world
 from tests.workflows.test_stop import launched, operate, submit, view
 
@@ -37,6 +37,47 @@ async def test_a_purged_down_ends_and_the_guardian_goes_on(world: SlowCloud, uni
     await until(lambda: closed(world.client, autostop_workflow_id(unique, uid)))
     assert world.nodes == {}
     assert all(one.ended for one in world.ledger.values())
+
+
+async def test_a_purge_tells_only_what_is_left(world: SlowCloud, unique: str) -> None:
+    world.ends["1"] = {0: 0, 1: 0}
+    await (await start(world.client, unique, {"task": {"run": "x", "num_nodes": 2}, "cluster": unique})).result()
+    first, second = world.nodes
+    del world.nodes[first]  # so far it came
+    world.broken["delete_nodes"] = SILENT
+    result = await (await operate(world, "Down", unique, purge=True)).result()
+    assert result["left"] == [f"fake/r/a: 1 node(s), {second} (The cloud does not answer.)"]
+    del world.broken["delete_nodes"]
+    await until(lambda: asyncio.sleep(0, not world.nodes))
+
+
+async def test_a_purge_that_left_no_nodes_may_have_left_something_else(world: SlowCloud, unique: str) -> None:
+    await launched(world, unique)
+    world.nodes.clear()
+    world.broken["delete_nodes"] = REFUSED
+    result = await (await operate(world, "Down", unique, purge=True)).result()
+    assert result["left"] == [
+        "fake/r/a: no nodes any more, but not all is deleted (UnauthorizedOperation: you may not delete.)"
+    ]
+    del world.broken["delete_nodes"]
+
+
+async def test_a_purge_of_a_cloud_that_says_nothing_tells_all_that_may_be_left(world: SlowCloud, unique: str) -> None:
+    await launched(world, unique)
+    [token] = world.nodes
+    world.unknown, world.broken["delete_nodes"] = True, SILENT
+    result = await (await operate(world, "Down", unique, purge=True)).result()
+    assert result["left"] == [f"fake/r/a: 1 node(s), {token} (The cloud does not answer.)"]
+    world.unknown = False
+    del world.broken["delete_nodes"]
+
+
+async def test_a_purged_stop_that_the_cloud_did_all_the_same_leaves_nothing(world: SlowCloud, unique: str) -> None:
+    await launched(world, unique)
+    world.no_stop = SILENT
+    world.stopped |= set(world.nodes)
+    assert (await (await operate(world, "Stop", unique, purge=True)).result())["left"] == []
+    assert await has(world, unique, status="STOPPED")
 
 
 async def test_what_a_purge_left_is_deleted_though_its_guardian_was_terminated(world: SlowCloud, unique: str) -> None:
