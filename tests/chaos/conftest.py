@@ -49,6 +49,13 @@ class Lab(User):
             env = {**self.env, "PYTHONWARNINGS": "default", **self.settings}
             self.processes_[part] = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=log, stderr=log)
 
+    def wait_for_server(self, seconds: float = 60) -> None:
+        """Waits until the first server answers: a client is less patient than a busy machine may need."""
+        deadline = time.monotonic() + seconds
+        while b"serving" not in (self.home / "worker.log").read_bytes():  # the worker waits for the server
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
     def keep(self) -> None:
         """Starts again what has died, until told to stop."""
         while not self.stopping.wait(0.05):
@@ -102,6 +109,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     keeper = threading.Thread(target=one.keep)
     keeper.start()
     try:
+        one.wait_for_server()
         yield one
     finally:
         one.stopping.set()
