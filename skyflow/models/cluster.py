@@ -405,8 +405,8 @@ class ClusterState(ClusterFacts):
         actions = self._grants() + self._starts()
         rule = self.clock_rule()
         if (self.is_active() and not self._is_timed()) or self.awaits_start():
-            if self.idle_since is not None:
-                self.idle_since = None
+            if self.idle_since is not None or self.calmed:
+                self.idle_since, self.calmed = None, False
                 actions.append(Busy())
         elif (self.runs() or (self.stopped and rule is not None)) and self.idle_since is None:
             self.idle_since = now + delay
@@ -525,7 +525,7 @@ class ClusterState(ClusterFacts):
         self.stopped, self.switched_off, self.halted, self.idle_since = True, None, [], None
         self.stopped_unseen = now if unseen else None
         self.changes += 1
-        self.unwanted = False
+        self.unwanted = self.calmed = False
         self._count_up(now)
         running = [job for job in self.active_jobs() if job.ranks]
         return [Busy(), *(AbandonJob(job.id, self.uid) for job in running)]
@@ -585,7 +585,7 @@ class ClusterState(ClusterFacts):
         self.stopped, self.stopped_unseen, self.switched_off = False, None, None
         self.halted, self.unreachable_since, self.unwanted = [], None, False
         self.changes += 1
-        self.guarded = False
+        self.guarded = self.calmed = False
         self.deployment, self.next_deployment = self.next_deployment or self.deployment, ""
         self.uid = next_uid
         return actions

@@ -76,6 +76,12 @@ class ClusterFacts(Wire):
     """Since when the cloud could not be asked. Says nothing about the nodes."""
     guarded: bool = False
     """Whether this life's AutostopWorkflow was started."""
+    calmed: bool = False
+    """Whether it was told, since the cluster was last in use, that it need not look for it."""
+    looks: int = 0
+    """How often it was looked whether everybody is there, since something last happened."""
+    look_at: float = 0
+    """When that is done next, in epoch seconds, if nobody uses the cluster until then."""
     edition: int = 0
     """Counts what has changed that the store should know, also across adoptions."""
     kept: int = 0

@@ -2,7 +2,8 @@
 
 While the cluster's workflow lives, this one only says when the clock has run out; the cluster decides. If the cluster's
 workflow is gone without having taken its nodes down (somebody terminated it), this one waits for what runs and deletes
-them. Nodes that a purge could not delete it goes on deleting too, ever more rarely, for as long as it takes.
+them. A cluster that nobody uses says now and then that it is there; for any other one it is looked. Nodes that a purge
+could not delete it goes on deleting too, ever more rarely, for as long as it takes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.node import GangRef
     from skyflow.models.operation import IdleDue, IdleRule, Place
     from skyflow.models.wire import Wire
-    from skyflow.workflows.call import CHECKS_APART, call, calm_pauses, pauses, signal, wait_for
+    from skyflow.workflows.call import (
+        CHECKS_APART,
+        FIRST_WORD,
+        call,
+        history_is_long,
+        pauses,
+        signal,
+        wait_for,
+    )
 
 ASK_SECONDS = 600.0
 """How long the nodes of a cluster whose workflow is gone are asked, or their deletion is tried, at a time."""
@@ -46,6 +55,8 @@ class AutostopState(Wire):
     check_seconds: float = 60
     places: list[Place] = Field(default_factory=list)
     clock: Clock | None = None
+    heard_until: float = 0
+    """Until when, in epoch seconds, the cluster is known to be there, or says so again: nobody has to look for it."""
     cleaning: bool = False
     """Whether the cluster's workflow is gone, or has given up these nodes."""
     purged: bool = False
@@ -64,16 +75,13 @@ class AutostopWorkflow:
 
     @workflow.run
     async def run(self, state: AutostopState) -> None:
-        calm = calm_pauses(self.state.check_seconds)
         while not self.over and not self.state.cleaning:
             self.changed = False
             due = self._seconds_left()
-            pause = self.state.check_seconds * CHECKS_APART if self.state.clock is None else next(calm)
-            summary = "until the next look at the cluster"
+            pause, summary = self._seconds_to_look(), "until the next look at the cluster"
             if due is not None and due <= pause:
                 pause, summary = due, "until it was idle for long enough"
             if await wait_for(lambda: self.changed or self.over, pause, summary):
-                calm = calm_pauses(self.state.check_seconds)
                 await self._begin_anew_if_long()
                 continue
             left = self._seconds_left()
@@ -87,7 +95,7 @@ class AutostopWorkflow:
             await self._clean_up()
 
     async def _begin_anew_if_long(self) -> None:
-        if workflow.info().is_continue_as_new_suggested() and not self.over:
+        if history_is_long() and not self.over:
             await workflow.wait_condition(workflow.all_handlers_finished)
             workflow.continue_as_new(self.state)
 
@@ -96,6 +104,10 @@ class AutostopWorkflow:
         if clock is None or clock.rule is None:
             return None
         return max(0.0, clock.since + clock.rule.minutes * 60 - workflow.now().timestamp())
+
+    def _seconds_to_look(self) -> float:
+        heard = self.state.heard_until - workflow.now().timestamp()
+        return heard if heard > 0 else self.state.check_seconds * CHECKS_APART
 
     async def _tell(self) -> bool:
         assert self.state.clock is not None
@@ -170,13 +182,19 @@ class AutostopWorkflow:
 
     @workflow.signal
     async def idle(self, clock: Clock) -> None:
-        """The cluster is idle: start the clock."""
+        """The cluster is idle: start the clock. Before its first check, it does not say that it is there."""
         self.state.clock, self.changed = clock, True
+        self.state.heard_until = workflow.now().timestamp() + FIRST_WORD * self.state.check_seconds
+
+    @workflow.signal
+    async def alive(self, until: float) -> None:
+        """The cluster, which nobody uses, is there. It says so again before this time (epoch seconds)."""
+        self.state.heard_until, self.changed = until, True
 
     @workflow.signal
     async def busy(self) -> None:
         """The cluster is in use: stop the clock."""
-        self.state.clock, self.changed = None, True
+        self.state.clock, self.state.heard_until, self.changed = None, 0, True
 
     @workflow.signal
     async def cancel(self) -> None:

@@ -68,8 +68,9 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.workflows.autostop import AutostopState, AutostopWorkflow, Clock
     from skyflow.workflows.call import (
         call,
-        calm_pauses,
+        calm_pause,
         cancel_workflow,
+        history_is_long,
         is_being_cancelled,
         signal,
         start_child,
@@ -119,6 +120,7 @@ class ClusterWorkflow:
             state.rule = IdleRule(minutes=state.safety_minutes, safety=True)
         self.telling = Telling(state, self._now)
         self.actions: list[Action] = []
+        self.check: asyncio.Task[None] | None = None
         self.asking: int | None = None
         """The epoch for which the nodes shall be asked who is logged in."""
         self.starts: set[asyncio.Task[None]] = set()
@@ -129,30 +131,28 @@ class ClusterWorkflow:
 
     @workflow.run
     async def run(self, state: ClusterState) -> None:
-        check: asyncio.Task[None] | None = None
         if self.state.adopted:
             await self._take_up()
-            check = asyncio.create_task(self._check())  # of those who held the cluster, nobody is there
+            self.check = asyncio.create_task(self._check())  # of those who held the cluster, nobody is there
         parts = (self._watch(), book(self.state), self._ask(), keep(self.state), keep_leases(self.state))
         beside = [*(asyncio.create_task(part) for part in parts), *self.telling.tasks()]
-        calm = calm_pauses(self.state.check_seconds)
         while True:
             self._show()
             await self._guard()
-            pause = self.state.check_seconds
-            if not self.state.is_active():
-                pause = min(next(calm), self.state.seconds_to_overdue(self._now()))
+            pause = await self._pause()
             if await wait_for(self._has_work, pause, "until the next check that everybody is there"):
-                calm = calm_pauses(self.state.check_seconds)
+                if self.actions:
+                    self.state.looks, self.state.look_at = 0, 0
             else:
                 if self.state.served == 0 and workflow.all_handlers_finished():
                     return
-                if check is None or check.done():
-                    check = asyncio.create_task(self._check())
+                self.state.looks += not self.state.is_active()
+                if self.check is None or self.check.done():
+                    self.check = asyncio.create_task(self._check())
             await self._act()
             # Nothing may come between this last look and the end, or an accepted request would vanish.
             if self._may_close() or self._may_continue():
-                for task in [*beside, *self.starts, *([] if check is None else [check])]:
+                for task in [*beside, *self.starts, *([] if self.check is None else [self.check])]:
                     task.cancel()
                 if self._may_close():
                     return
@@ -165,6 +165,22 @@ class ClusterWorkflow:
         await self._look_at_nodes()
         self._do(self.state.take_up(await ask_units(self.state), self._now()))
         await self._act()
+
+    async def _pause(self) -> float:
+        """Seconds until the next check. While nobody uses the cluster they are ever more, of which its guardian hears:
+        it need not look for the cluster before that check."""
+        state = self.state
+        if state.is_active():
+            state.looks, state.look_at = 0, 0
+            return state.check_seconds
+        if state.look_at <= self._now():
+            pause = min(calm_pause(state.check_seconds, state.looks), state.seconds_to_overdue(self._now()))
+            state.look_at = self._now() + pause
+            if state.looks and state.guarded:
+                state.calmed = True
+                if not await self._tell_guard("alive", state.look_at + state.check_seconds):
+                    self._start_clock()
+        return max(0, state.look_at - self._now())
 
     async def _act(self) -> None:
         while self.actions:
@@ -181,7 +197,13 @@ class ClusterWorkflow:
     def _may_continue(self) -> bool:
         """Whether the history is long, and this is a good moment to begin a new one."""
         is_long = workflow.info().is_continue_as_new_suggested() or self.updates >= MAX_UPDATES
+        is_long = is_long or (history_is_long() and self._is_calm())
         return is_long and self._is_quiet() and not self.starts and not self.telling.is_at_work()
+
+    def _is_calm(self) -> bool:
+        """Whether nobody has used the cluster since the last check, and that is over: so are watch and logs."""
+        checked = self.check is None or self.check.done()
+        return self.state.looks > 0 and checked and not self.state.is_active()
 
     def _is_quiet(self) -> bool:
         return not self.actions and workflow.all_handlers_finished()
@@ -303,11 +325,22 @@ class ClusterWorkflow:
         )
         await start_child(AutostopWorkflow.run, left, guard, f"delete what is left of {self.state.name}")
 
-    async def _tell_guard(self, message: str, *args: Any) -> None:
-        if not await signal(autostop_workflow_id(self.state.name, self.state.uid), message, *args):
-            self.state.guarded = False  # somebody ended it: the run loop starts another, which learns what it must
+    async def _tell_guard(self, message: str, *args: Any) -> bool:
+        """Says whether the guardian of this life was there. If not, somebody ended it, and now there is another."""
+        life = self.state.uid
+        guard = autostop_workflow_id(self.state.name, life)
+        if await signal(guard, message, *args):
+            return True
+        if life == self.state.uid:
+            self.state.guarded = False
             await self._guard()
-            await signal(autostop_workflow_id(self.state.name, self.state.uid), message, *args)
+            await signal(guard, message, *args)
+        return False
+
+    def _start_clock(self) -> None:
+        """A new guardian learns it when somebody uses the cluster again, or from here."""
+        if self.state.idle_since is not None:
+            self._do([ArmIdle(self.state.epoch, self.state.clock_rule())])
 
     # The watch
 
@@ -426,11 +459,12 @@ class ClusterWorkflow:
         jobs = {job_workflow_id(state.name, state.uid, job.id): job for job in state.active_jobs() if job.started_at}
         operations = {op.workflow_id: op for op in state.operations}
         guard = autostop_workflow_id(state.name, state.uid)
-        statuses = await call(
-            ClusterCalls.describe_workflows,
-            [*jobs, *operations, *([guard] if state.guarded else [])],
-            "is everybody there?",
-        )
+        asked = [*jobs, *operations]
+        if state.is_active() and state.guarded:  # otherwise it is told, and so found out
+            asked.append(guard)
+        if not asked:
+            return
+        statuses = await call(ClusterCalls.describe_workflows, asked, "is everybody there?")
         gone = [workflow_id for workflow_id, status in statuses.items() if status != "RUNNING"]
         for workflow_id in gone:
             # A job that completed has told its end; an operation that completed has released, unless a late retry of
@@ -448,8 +482,7 @@ class ClusterWorkflow:
         if guard in gone and guard == autostop_workflow_id(state.name, state.uid):
             state.guarded = False
             await self._guard()
-            if state.idle_since is not None:
-                self._do([ArmIdle(state.epoch, state.clock_rule())])
+            self._start_clock()
 
     async def _bury_job(self, job: JobRecord) -> None:
         life = self.state.uid

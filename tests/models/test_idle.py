@@ -292,3 +292,26 @@ def test_idle_minutes_that_no_timer_holds_are_refused_wherever_they_come_from() 
     for wrong in ({"minutes": most + 1}, {"minutes": 5, "down_after": most + 1}):
         with pytest.raises(ValidationError):
             AutostopSetting.model_validate(wrong)
+
+
+# Its guardian need not look for it
+
+
+@pytest.mark.parametrize("minutes", [-1, 5])
+def test_a_guardian_that_was_calmed_hears_when_the_cluster_is_used_again(minutes: int) -> None:
+    state = idle(minutes)
+    state.reserve(Reserve(workflow_id="s", kind="stop"), 20)
+    assert Busy() in state.release(Release(workflow_id="s", nodes_stopped=True), 30, "life-2")
+    assert state.idle_since is None, "there is no clock that would be stopped"
+    state.calmed = True
+    assert Busy() in state.reserve(Reserve(workflow_id="b", kind="start"), 40)[1]
+    assert not state.calmed
+    assert Busy() not in state.reserve(Reserve(workflow_id="c", kind="start"), 41)[1]
+
+
+def test_the_guardian_of_a_new_life_was_not_calmed() -> None:
+    state = idle(5)
+    state.reserve(Reserve(workflow_id="d", kind="down"), 20)
+    state.calmed = True
+    state.release(Release(workflow_id="d", nodes_deleted=True), 30, "life-2")
+    assert not state.calmed

@@ -53,6 +53,7 @@ async def test_a_signal_that_does_not_fit_is_ignored_and_the_cluster_goes_on(wor
     for other, signal in (
         (autostop_workflow_id(unique, uid), "idle"),
         (autostop_workflow_id(unique, uid), "guard"),
+        (autostop_workflow_id(unique, uid), "alive"),
         (job_workflow_id(unique, uid, 2), "rank_ended"),
         (f"launch/{unique}/2", "job_ended"),
     ):
