@@ -348,6 +348,12 @@ class NodeCalls:
         raise NotImplementedError
 
     @activity.defn
+    async def read_ends(self, request: UnitRequest) -> list[RankEnd]:
+        """As list_ended, of a unit that nobody looks after any more: nodes that do not answer are tried again, and a
+        rank that never began is lost. One that runs still is not in the answer."""
+        raise NotImplementedError
+
+    @activity.defn
     async def count_running(self, gang: GangRef) -> int:
         """How many units still run on the nodes found by tag. Reads only."""
         raise NotImplementedError
@@ -372,7 +378,7 @@ class NodeCalls:
 
     @activity.defn
     async def record_job(self, call: RecordCall) -> None:
-        """Named by the job; the record of an ended job does not change."""
+        """Named by the job; the last record counts: that of an end that was read late is written after the first."""
         raise NotImplementedError
 
 

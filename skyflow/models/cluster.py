@@ -21,7 +21,7 @@ from skyflow.models.admission import admit, check_can_stop
 from skyflow.models.change import Seen, note, why
 from skyflow.models.cluster_facts import ClusterFacts
 from skyflow.models.idle import UNREAD_MINUTES, WAIT_FOR, check_wait_for
-from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units
+from skyflow.models.job import LOST, STOPPED_WITH_GANG, UNREAD, GangState, JobEnd, JobRecord, RankEnd, Units
 from skyflow.models.name import spec_key
 from skyflow.models.node import NodeStatus
 from skyflow.models.operation import (
@@ -182,9 +182,24 @@ class ClusterState(ClusterFacts):
         if job is None or job.status.is_terminal():
             return []
         job.status, job.returncode, job.ended_at = end.status, end.returncode, now
-        job.reason = end.reason[:MAX_REASON]
+        job.reason, job.unread = end.reason[:MAX_REASON], end.unread
+        self.unreadable = self.unreadable and not end.unread
         actions: list[Action] = [NotifyLaunch(job.launch, end)] if notify else []
         return actions + self._settle(now)
+
+    def end_read(self, end: JobEnd, ended_at: float | None, now: float) -> list[Action]:
+        """How a job ended whose end was unread is known, and when, if its nodes know that."""
+        job = self.jobs.get(end.job_id)
+        if job is None or job.unread is None:
+            return []
+        job.status, job.returncode, job.reason = end.status, end.returncode, end.reason[:MAX_REASON]
+        job.unread, job.ended_at = end.unread, ended_at
+        return self._settle(now)
+
+    def ends_unreadable(self, now: float) -> list[Action]:
+        """The nodes run, and could not say how jobs had ended. It is tried again, but nothing waits for it."""
+        self.unreadable = True
+        return self._settle(now)
 
     def cancel_jobs(self, job_ids: list[int] | None, now: float) -> list[Action]:
         """Cancels these jobs (all of them if None). Ended and unknown ones are left alone."""
@@ -266,10 +281,15 @@ class ClusterState(ClusterFacts):
         self._lose(gone)
         away = {*self.lost, *stopped}
         hit = {job.id: tuple(rank for rank in job.ranks if rank in away) for job in self.active_jobs()}
-        actions: list[Action] = [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
+        unread = any(hit.values()) or any(job.unread for job in self.jobs.values())
+        on_disk = set(stopped)
+        actions: list[Action] = [
+            RanksLost(job_id, ranks, tuple(rank for rank in ranks if rank in on_disk))
+            for job_id, ranks in hit.items()
+            if ranks
+        ]
         if len(away) == len(self.nodes) and stopped and not self.stopped:
             self.halted = []
-            unread = any(hit.values())
             actions += self._stopped(now)
             self.switched_off = UNREAD_MINUTES if unread else 0
         elif not self.stopped:
@@ -368,10 +388,19 @@ class ClusterState(ClusterFacts):
             reason = "Its nodes were stopped or lost." if away.intersection(job.ranks) else reason
             if reason:
                 job.status, job.reason, job.ended_at = JobStatus.FAILED_DRIVER, reason, now
+                if job.spec:
+                    job.unread = self._unread_of(job, away)
             elif job.ranks:
                 actions.append(StartJob(job.id))
         self.idle_since = None
         return actions + self._settle(now)
+
+    def _unread_of(self, job: JobRecord, away: set[int]) -> GangState | None:
+        """What is known of a job some of whose nodes are stopped or gone."""
+        gang = GangState(ranks=job.ranks)
+        for rank in away.intersection(job.ranks):
+            gang.ended(RankEnd(rank=rank, code=LOST if rank in self.lost else UNREAD))
+        return gang if gang.unread() else None
 
     def _take_up_job(self, job_id: int, ranks: list[int], runs: bool, now: float) -> None:
         """A job that the nodes know, and that had not started when the cluster was last kept."""
@@ -523,12 +552,12 @@ class ClusterState(ClusterFacts):
 
     def _stopped(self, now: float) -> list[Action]:
         self.stopped, self.switched_off, self.halted, self.idle_since = True, None, [], None
-        self.stopped_unseen = None
+        self.stopped_unseen, self.unreadable = None, False
         self.changes += 1
         self.unwanted = False
         self._count_up(now)
         running = [job for job in self.active_jobs() if job.ranks]
-        return [Busy(), *(AbandonJob(job.id, self.uid) for job in running)]
+        return [Busy(), *(AbandonJob(job.id, self.uid, stopped=True) for job in running)]
 
     def _count_up(self, now: float, since: float | None = None) -> None:
         """Begins and ends the intervals of the nodes: from here on the ledger has something to learn."""
@@ -578,7 +607,7 @@ class ClusterState(ClusterFacts):
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
         self.made_by, self.leftover = "", False
-        self.stopped, self.stopped_unseen, self.switched_off = False, None, None
+        self.stopped, self.stopped_unseen, self.switched_off, self.unreadable = False, None, None, False
         self.halted, self.unreachable_since, self.unwanted = [], None, False
         self.changes += 1
         self.guarded = False

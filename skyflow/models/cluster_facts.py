@@ -61,6 +61,8 @@ class ClusterFacts(Wire):
     """Ranks whose nodes are gone, by what their cloud says."""
     stopped_unseen: float | None = None
     """Since when the nodes count as stopped, though their cloud did not say so (`stop --purge`)."""
+    unreadable: bool = False
+    """Whether the nodes were asked in vain how their last jobs had ended: that keeps nothing up any more."""
     halted: list[int] = Field(default_factory=list)
     """Ranks whose nodes are stopped, by what their cloud says, while others run: nobody here did that."""
     changes: int = 0
@@ -109,10 +111,14 @@ class ClusterFacts(Wire):
     def active_jobs(self) -> list[JobRecord]:
         return [job for job in self.jobs.values() if not job.status.is_terminal()]
 
+    def open_jobs(self) -> list[JobRecord]:
+        """Jobs that have not ended, or whose end is still to be read."""
+        return [job for job in self.jobs.values() if job.unread or not job.status.is_terminal()]
+
     def is_active(self) -> bool:
         """Whether somebody uses the cluster. A job that is stuck does not, nor does the launch that waits for it."""
         stuck = self._stuck()
-        if any(op.job_id not in stuck for op in self.operations):
+        if any(op.job_id not in stuck for op in self.operations) or self.is_being_read():
             return True
         return not self.stopped and any(job.id not in stuck for job in self.active_jobs())
 
@@ -122,7 +128,18 @@ class ClusterFacts(Wire):
             return self.is_active()
         stuck = self._stuck()
         handed_over = {job.id for job in self.jobs.values() if job.spec}
-        return any(op.job_id not in stuck and op.job_id not in handed_over for op in self.operations)
+        return self.is_being_read() or any(
+            op.job_id not in stuck and op.job_id not in handed_over for op in self.operations
+        )
+
+    def readable(self) -> list[JobRecord]:
+        """Jobs whose end nobody has read, because their nodes were stopped, and whose nodes run again."""
+        away = self.halted if self.runs() else range(len(self.nodes))
+        return [job for job in self.jobs.values() if job.unread and not {*job.unread.unread()}.intersection(away)]
+
+    def is_being_read(self) -> bool:
+        """Whether the cluster stays until that is done: with its disks, it would be lost."""
+        return not self.unreadable and bool(self.readable())
 
     def lease(self) -> str:
         """What its nodes should know of their lease: seconds, or `none`."""
@@ -230,7 +247,7 @@ class ClusterFacts(Wire):
 
     def essentials(self) -> tuple[object, ...]:
         """Another one whenever something has changed from which the cluster would have to be rebuilt."""
-        jobs = [(job.id, job.status, job.spec, job.cancelling, *job.ranks) for job in self.active_jobs()]
+        jobs = [(job.id, job.status, job.spec, job.cancelling, *job.ranks) for job in self.open_jobs()]
         operations = [(op.workflow_id, op.granted, op.exclusive) for op in self.operations]
         rule = self.rule and tuple(self.rule.model_dump().values())
         state = (self.stopped, self.leftover, *self.lost, None, *self.halted)

@@ -222,10 +222,12 @@ class CancelJob:
 
 @dataclass(frozen=True)
 class AbandonJob:
-    """Its nodes are gone: there is nothing left to wait for."""
+    """Its nodes are stopped or gone: there is nothing left to wait for."""
 
     job_id: int
     uid: str
+    stopped: bool = False
+    """Whether they are stopped: what became of the job is on their disks."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,8 @@ class RanksLost:
 
     job_id: int
     ranks: tuple[int, ...]
+    stopped: tuple[int, ...] = ()
+    """Those of them that are stopped: how what ran there ended is on their disks."""
 
 
 @dataclass(frozen=True)

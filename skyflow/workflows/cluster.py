@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from skyflow.models.change import note
     from skyflow.models.cluster import ClusterState
-    from skyflow.models.job import LOST, STOPPED_WITH_GANG, JobEnd, JobRecord, RankEnd, run_unit
+    from skyflow.models.job import LOST, STOPPED_WITH_GANG, UNREAD, JobEnd, JobRecord, RankEnd, run_unit
     from skyflow.models.life import kept
     from skyflow.models.name import autostop_workflow_id, job_workflow_id, operation_workflow_id
     from skyflow.models.node import NodeStatus
@@ -82,6 +82,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.workflows.operation import OperationRequest
     from skyflow.workflows.stop import StopWorkflow
     from skyflow.workflows.telling import Telling
+    from skyflow.workflows.unread import read_ends
 
 CLUSTER = SearchAttributeKey.for_keyword("SkyflowCluster")
 STATUS = SearchAttributeKey.for_keyword("SkyflowStatus")
@@ -131,7 +132,8 @@ class ClusterWorkflow:
         if self.state.adopted:
             await self._take_up()
             check = asyncio.create_task(self._check())  # of those who held the cluster, nobody is there
-        parts = (self._watch(), book(self.state), self._ask(), keep(self.state), keep_leases(self.state))
+        parts = [self._watch(), book(self.state), self._ask(), keep(self.state), keep_leases(self.state)]
+        parts.append(read_ends(self.state, self._do, self._now))
         beside = [*(asyncio.create_task(part) for part in parts), *self.telling.tasks()]
         calm = calm_pauses(self.state.check_seconds)
         while True:
@@ -208,10 +210,10 @@ class ClusterWorkflow:
                     await self._start_job(self.state.jobs[job_id])
             case CancelJob(job_id, grace):
                 await signal(job_workflow_id(name, self.state.uid, job_id), "cancel", grace)
-            case AbandonJob(job_id, uid):
-                await signal(job_workflow_id(name, uid, job_id), "abandon")
-            case RanksLost(job_id, ranks):
-                ends = [RankEnd(rank=rank, code=LOST) for rank in ranks]
+            case AbandonJob(job_id, uid, stopped):
+                await signal(job_workflow_id(name, uid, job_id), "abandon", stopped)
+            case RanksLost(job_id, ranks, stopped):
+                ends = [RankEnd(rank=rank, code=UNREAD if rank in stopped else LOST) for rank in ranks]
                 await signal(job_workflow_id(name, self.state.uid, job_id), "rank_ended", ends)
             case NotifyLaunch(workflow_id, end):
                 await signal(workflow_id, "job_ended", end)
@@ -498,7 +500,7 @@ class ClusterWorkflow:
                 [CLUSTER.value_set(self.state.name), STATUS.value_set(self.state.status.value)]
             )
         workflow.set_current_details(self.state.details())
-        finished = [job.id for job in self.state.jobs.values() if job.status.is_terminal()]
+        finished = [job.id for job in self.state.jobs.values() if job.status.is_terminal() and not job.unread]
         for job_id in sorted(finished)[:-KEPT_JOBS]:
             del self.state.jobs[job_id]
 

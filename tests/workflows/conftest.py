@@ -48,7 +48,7 @@ from skyflow.models.calls import (
 )
 from skyflow.models.change import CallbackSpec, Change, Told
 from skyflow.models.cluster import ClusterState
-from skyflow.models.job import Gang, RankEnd, Units
+from skyflow.models.job import LOST, Gang, RankEnd, Units
 from skyflow.models.name import cluster_workflow_id, task_queue
 from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, Offer, TaggedNode
 from skyflow.models.operation import Expect, Place
@@ -98,6 +98,10 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
     """Cluster → what its nodes were told."""
     no_lease: list[Exception] = field(default_factory=list)
     """What they answer to the next ones."""
+    no_read: list[Exception] = field(default_factory=list)
+    """What they answer to the next questions how a job has ended."""
+    read_at: float | None = None
+    """When it has, by their clocks."""
     session: float | None = None
     """How many seconds ago a user was last seen."""
     silent: bool = False
@@ -262,6 +266,14 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
         self.calls.append("list_ended")
         ranks = [node.rank for node in request.gang.nodes if (request.unit, node.rank) in self.ended]
         return [RankEnd(rank=rank, code=self.ended[request.unit, rank]) for rank in ranks]
+
+    @activity.defn
+    async def read_ends(self, request: UnitRequest) -> list[RankEnd]:
+        self.calls.append(f"read_ends {request.unit}")
+        if self.no_read:
+            raise self.no_read.pop()
+        known = {node.rank: self.ended.get((request.unit, node.rank), LOST) for node in request.gang.nodes}
+        return [RankEnd(rank=rank, code=code, at=self.read_at) for rank, code in known.items()]
 
     @activity.defn
     async def count_running(self, gang: GangRef) -> int:
