@@ -142,7 +142,9 @@ class ClusterClient(WorkflowClient):
         force: bool = False,
         notice: Callable[[str], None] | None = None,
     ) -> int:
-        """Starts a stopped cluster, where it was. Returns how many nodes were started: none if it runs.
+        """Starts a stopped cluster, where it was, and makes nodes anew that it has lost, beside the others.
+
+        Returns how many nodes were started or made: none if it runs.
 
         Args:
             cluster_name: of the cluster.
@@ -155,7 +157,7 @@ class ClusterClient(WorkflowClient):
 
         Raises:
             ClusterDoesNotExist: there is no such cluster.
-            ClusterNotUpError: it has lost nodes.
+            ClusterNotUpError: it has lost all of its nodes.
             ResourcesUnavailableError: its place cannot give the nodes now.
             UsageError: `down` or `wait_for` without idle minutes.
         """

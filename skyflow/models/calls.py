@@ -286,12 +286,13 @@ class CloudCalls:
 
     @activity.defn
     async def create_nodes(self, request: GangRequest) -> list[Node]:
-        """Create or adopt, named by `GangRequest.token`. Raises ProvisionError; a partial gang may exist then."""
+        """Create or adopt, named by `GangRequest.token`: the whole gang, or some ranks of it. Raises ProvisionError; a
+        part of them may exist then."""
         raise NotImplementedError
 
     @activity.defn
     async def delete_nodes(self, gang: GangRef) -> int:
-        """Deletes by tag; deleting what is absent succeeds. Returns how many there were."""
+        """Deletes by tag, or of these by id; deleting what is absent succeeds. Returns how many there were."""
         raise NotImplementedError
 
     @activity.defn

@@ -23,7 +23,7 @@ from skyflow.models.cluster_facts import ClusterFacts
 from skyflow.models.idle import UNREAD_MINUTES, WAIT_FOR, check_wait_for
 from skyflow.models.job import LOST, STOPPED_WITH_GANG, UNREAD, GangState, JobEnd, JobRecord, RankEnd, Units
 from skyflow.models.name import spec_key
-from skyflow.models.node import NodeStatus
+from skyflow.models.node import Node, NodeStatus
 from skyflow.models.operation import (
     AbandonJob,
     Action,
@@ -121,7 +121,8 @@ class ClusterState(ClusterFacts):
     def report_nodes(self, report: NodesReport, now: float) -> list[Action]:
         """The nodes exist and run. From here on the cluster owns them, and the operation shares it.
 
-        Of nodes that were started again, those that are not among them are gone.
+        Of nodes that were started again, those that are not among them are gone, and others have taken the place of
+        those that were.
         """
         op = self._operation(report.workflow_id)
         if op is None or report.uid != self.uid:
@@ -129,10 +130,9 @@ class ClusterState(ClusterFacts):
         self.offer = report.offer
         self.stopped, self.stopped_unseen, self.switched_off, self.halted = False, None, None, []
         self.changes += 1
+        actions: list[Action] = []
         if self.nodes:  # they were started
-            found = {node.id: node for node in report.nodes}
-            self._lose([node.rank for node in self.nodes if node.id not in found])
-            self.nodes = [found.get(node.id, node) for node in self.nodes]
+            actions += self._renew(report.nodes)
         else:
             self.nodes = report.nodes
         if self.rule is not None and not self.rule.down and not self.offer.can_stop:
@@ -141,11 +141,11 @@ class ClusterState(ClusterFacts):
         self.ports = report.ports
         self.launched_at = self.launched_at or now
         self._count_up(now)
-        op.exclusive = False
+        op.exclusive = op.exclusive and report.partial
         job = self.jobs.get(op.job_id) if op.job_id is not None else None
-        if job is not None and job.has_setup and not job.status.is_terminal():
+        if job is not None and job.has_setup and not report.partial and not job.status.is_terminal():
             job.status = JobStatus.SETTING_UP
-        return self._give_up_pending(now) + self._settle(now)
+        return actions + self._give_up_pending(now) + self._settle(now)
 
     def submit(self, submission: Submission, now: float) -> list[Action]:
         """A launch hands its job over to the queue."""
@@ -270,10 +270,23 @@ class ClusterState(ClusterFacts):
                 return [StartStop(f"again-{self.uid}-{self.epoch}")]
         return self.nodes_away(gone, stopped, now)
 
+    def strays(self, found: list[NodeStatus]) -> list[str]:
+        """Nodes that have this life's tags and that nobody reported: whoever made them is gone, and nobody else will
+        use them. Those that were lost are not among them: a user may want what is on their disks."""
+        if (
+            self.adopted
+            or not self.nodes
+            or self.closing()
+            or any(op.exclusive and op.granted for op in self.operations)
+        ):
+            return []
+        known = {node.id for node in self.nodes}
+        return [status.node.id for status in found if status.state != "gone" and status.node.id not in known]
+
     def nodes_away(self, gone: list[int], stopped: list[int], now: float) -> list[Action]:
         """The cloud says that these nodes are gone, and those are stopped. What ran on them is lost.
 
-        A cluster that has lost a node can only be taken down; one that has lost all of them is.
+        A cluster that has lost a node can be repaired; one that has lost all of them is taken down.
         """
         if self.closing():
             return []
@@ -456,6 +469,19 @@ class ClusterState(ClusterFacts):
     def _stop_again(self) -> Action:
         return StartStop(f"again-{self.uid}-{self.epoch}", self.epoch)
 
+    def _renew(self, nodes: list[Node]) -> list[Action]:
+        """These are its nodes now. What ran on those that are not, or not any more, is lost."""
+        known = {node.rank: node.id for node in self.nodes}
+        found = {node.rank: node for node in sorted(nodes, key=lambda node: node.id == known.get(node.rank))}
+        anew = {rank for rank, node in found.items() if node.id != known.get(rank)}
+        gone = known.keys() - found.keys()
+        news = {*gone, *anew}.difference(self.lost)
+        hit = {job.id: tuple(rank for rank in job.ranks if rank in news) for job in self.active_jobs()}
+        self._lose(sorted(gone))
+        self.lost = [rank for rank in self.lost if rank not in anew]
+        self.nodes = [found.get(node.rank, node) for node in self.nodes]
+        return [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
+
     def _lose(self, gone: list[int]) -> None:
         """These nodes are gone. Of a cluster that has none left, whatever else there may be of it is taken down."""
         self.lost = sorted({*self.lost, *gone})
@@ -484,11 +510,15 @@ class ClusterState(ClusterFacts):
         return actions
 
     def _is_exclusive(self, op: Operation) -> bool:
-        return op.kind in ("stop", "down") or not self.runs() or (bool(self.halted) and op.kind != "exec")
+        away = bool(self.halted or self.lost)
+        return op.kind in ("stop", "down") or not self.runs() or (away and op.kind != "exec")
 
     def _kept_by(self, op: Operation) -> set[int | None]:
-        """Jobs that are not in its way: all that wait go on waiting while nodes stop and start."""
-        return set() if op.kind == "down" else {job.id for job in self._pending()}
+        """Jobs that are not in its way: all that wait go on waiting while nodes stop and start, and what runs goes on
+        beside nodes that are started or made anew."""
+        if op.kind in ("stop", "down"):
+            return set() if op.kind == "down" else {job.id for job in self._pending()}
+        return {job.id for job in self.jobs.values() if job.spec}
 
     def _starts(self) -> list[Action]:
         """Jobs whose turn has come."""

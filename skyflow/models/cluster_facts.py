@@ -209,6 +209,11 @@ class ClusterFacts(Wire):
             nodes=nodes,
         )
 
+    def reached(self) -> list[tuple[str, str, int]]:
+        """The nodes that run, and where: another list whenever those who watch them must begin anew."""
+        away = {*self.lost, *self.halted}
+        return [(node.id, node.address, node.port) for node in self.nodes if node.rank not in away and self.runs()]
+
     def job_request(self, job: JobRecord) -> JobRequest:
         """What the workflow of a job is told of it."""
         return JobRequest(
@@ -230,7 +235,7 @@ class ClusterFacts(Wire):
             uid=self.uid,
             num_nodes=len(self.nodes),
             is_up=status in ("UP", "AUTOSTOPPING"),
-            is_stopped=status == "STOPPED",
+            is_stopped=bool(self.nodes) and status in ("STOPPED", "INIT") and len(self.lost) < len(self.nodes),
             offer=self.offer,
         )
 
@@ -353,6 +358,8 @@ class ClusterFacts(Wire):
             offer=self.offer if op.granted else None,
             waiting_for=waiting,
             stopped=self.stopped or bool(self.halted),
+            lost=self.lost,
+            up=self.runs(),
             places=self.places,
             ports=self.ports,
             deployment=self.deployment,

@@ -73,6 +73,7 @@ class Hardware(Wire):
     num_nodes: int = 0
     is_up: bool = False
     is_stopped: bool = False
+    """Whether nodes are stopped or gone, so that a launch starts them or makes them anew."""
     offer: Offer | None = None
 
 
@@ -104,7 +105,11 @@ class Reservation(Wire):
     nodes: list[Node] = Field(default_factory=list)
     offer: Offer | None = None
     stopped: bool = False
-    """The nodes have to be started first."""
+    """The nodes, or some of them, have to be started first."""
+    lost: list[int] = Field(default_factory=list)
+    """Ranks whose nodes are gone, and have to be made anew first."""
+    up: bool = False
+    """Whether the others run already."""
     waiting_for: str = ""
     places: list[Place] = Field(default_factory=list)
     ports: list[str] | None = None
@@ -124,6 +129,8 @@ class NodesReport(Wire):
     offer: Offer
     ports: list[str] = Field(default_factory=list)
     """Ports that the launch wants open: numbers and ranges."""
+    partial: bool = False
+    """The others are still being made: until they are reported, the operation has the cluster for itself."""
 
 
 class Release(Wire):

@@ -328,13 +328,20 @@ class ClusterWorkflow:
         return self.state.runs() and self.state.is_active() and bool(self.state.gang().nodes)
 
     async def _until_unwatched(self, watching: asyncio.Task[WatchReport], life: str) -> None:
-        """Returns when the watch has come back, or cancels it when there is nothing left to be seen."""
+        """Returns when the watch has come back, or cancels it when there is nothing left to be seen, or other nodes."""
+        nodes = self.state.reached()
 
         def is_needed() -> bool:
             return self.state.uid == life and self._is_watched()
 
+        def is_old() -> bool:
+            return is_needed() and self.state.reached() != nodes
+
         while not watching.done():
-            await workflow.wait_condition(lambda: watching.done() or not is_needed())
+            await workflow.wait_condition(lambda: watching.done() or not is_needed() or is_old())
+            if is_old():
+                watching.cancel()
+                return
             if self.state.uid == life and await wait_for(
                 lambda: watching.done() or is_needed(), LINGER, "for the last of the logs"
             ):
@@ -404,6 +411,19 @@ class ClusterWorkflow:
         state.unreachable_since = None
         if changes == state.changes:  # otherwise it may be from before what was done meanwhile
             self._do(state.observe(found, self._now()))
+            await self._clear_away(state.strays(found))
+
+    async def _clear_away(self, strays: list[str]) -> None:
+        """Deletes nodes that nobody will ever use. If it fails, the next look finds them again."""
+        for place in self.state.places if strays else []:
+            gang = self.state.tag(place).model_copy(update={"ids": strays})
+            what = f"delete {', '.join(strays)}: whoever made them is gone"
+            try:
+                await call(CloudCalls.delete_nodes, gang, what, kind="cloud", host=place.host, seconds=ASK_SECONDS)
+            except (SkyflowError, ActivityError) as error:
+                if is_being_cancelled():
+                    raise
+                workflow.logger.warning("%s could not be deleted: %s", strays, error)
 
     async def _look_after_all(self) -> None:
         state = self.state
@@ -481,8 +501,11 @@ class ClusterWorkflow:
                     seconds=DELETE_SECONDS,
                 )
         if life == state.uid:
+            repairing = op.kind in ("launch", "start") and op.exclusive and op.granted and bool(state.nodes)
             release = Release(workflow_id=op.workflow_id, nodes_deleted=making)
             self._do(state.release(release, self._now(), self._next_uid()))
+            if repairing:  # what it was making is nobody's now
+                await self._look_at_nodes()
 
     def _next_uid(self) -> str:
         return f"{workflow.now():%Y%m%dT%H%M%S}-{workflow.uuid4().hex[:8]}"

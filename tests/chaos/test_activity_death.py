@@ -139,6 +139,22 @@ def test_death_around_stop_and_start(lab: Lab, tmp_path: Path) -> None:
     lab.wait_for_no_nodes()
 
 
+def test_death_around_a_repair(lab: Lab) -> None:
+    lab.ok("launch", "-c", "c-repair", "--num-nodes", "2", "-y", "echo kept > ~/kept", timeout=120)
+    lab.ok("local", "preempt", "c-repair", "1")
+    lab.ok("status", "-r", "c-repair", timeout=120)
+    names = ("describe_nodes", "delete_nodes", "create_nodes", "report_nodes")
+    deaths = [f"{name}.{when}" for name in names for when in ("before", "after")]
+    lab.fate(*deaths)
+    lab.ok("start", "c-repair", "-y", timeout=200)
+    assert lab.met(*deaths)
+    assert sorted(node["rank"] for node in lab.nodes_of("c-repair")) == [0, 1]
+    out = lab.ok("exec", "c-repair", "--num-nodes", "2", "cat ~/kept || echo new", timeout=120)
+    assert (out.count("kept\n"), out.count("new\n")) == (1, 1)
+    lab.ok("down", "c-repair", "-y")
+    lab.wait_for_no_nodes()
+
+
 def test_death_around_an_end_that_is_read_late(lab: Lab, tmp_path: Path) -> None:
     """The worker sleeps while the job ends and the nodes are stopped; then it dies while it reads that."""
     task = make_task(tmp_path, 4)

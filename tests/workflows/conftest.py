@@ -170,13 +170,13 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
         self.tried.append(request)
         expect = Expect(uid=request.uid, place=Place(cloud=request.offer.cloud, host=request.offer.host))
         await update(self.client, request.cluster, "expect", expect)
-        ranks = range(request.num_nodes)
+        ranks = request.wanted()
         if request.offer.zone in self.failures:
-            self.nodes[request.token(0)] = request  # a partial gang
+            self.nodes[request.token(ranks[0])] = request  # a partial gang
             raise self.failures[request.offer.zone].with_traceback(None)
         for rank in ranks:
             self.nodes[request.token(rank)] = request
-        return [self.node(request.token(rank), rank) for rank in ranks]
+        return [self.made(request.token(rank)) for rank in ranks]
 
     @activity.defn
     async def delete_nodes(self, gang: GangRef) -> int:
@@ -185,6 +185,7 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
             token
             for token, made in self.nodes.items()
             if made.uid == gang.uid and gang.launch_id in (None, made.launch_id) and gang.cloud == made.offer.cloud
+            if gang.ids is None or token in gang.ids
         ]
         for token in mine:
             del self.nodes[token]
@@ -196,10 +197,8 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
         if self.unknown:
             raise NodeUnreachableError("The cloud does not answer.")
         mine = [token for token, made in self.nodes.items() if made.uid == gang.uid]
-        ranks = {token: rank for made in self.nodes.values() for rank in range(9) for token in [made.token(rank)]}
         return [
-            NodeStatus(node=self.node(token, ranks[token]), state="stopped" if token in self.stopped else "running")
-            for token in mine
+            NodeStatus(node=self.made(token), state="stopped" if token in self.stopped else "running") for token in mine
         ]
 
     @activity.defn
@@ -217,7 +216,13 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
             raise self.no_start.pop()
         mine = [token for token, made in self.nodes.items() if made.uid == gang.uid]
         self.stopped -= set(mine)
-        return [self.node(token, rank) for rank, token in enumerate(mine)]
+        return sorted((self.made(token) for token in mine), key=lambda node: node.rank)
+
+    def made(self, token: str) -> Node:
+        """A node that exists, with the rank that it was made for."""
+        made = self.nodes[token]
+        rank = next(rank for rank in range(made.num_nodes) if made.token(rank) == token)
+        return self.node(token, rank).model_copy(update={"generation": made.generation})
 
     @staticmethod
     def node(token: str, rank: int) -> Node:
