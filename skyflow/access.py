@@ -76,7 +76,7 @@ async def _up(client: ClusterClient, cluster: str) -> dict[str, Any]:
     if view["lost"]:
         raise ClusterNotUpError(
             f"Cluster {cluster!r} has lost its node(s) {', '.join(map(str, view['lost']))}. "
-            f"Take it down, then launch again: skyflow down {cluster}"
+            f"Make them anew: skyflow start {cluster}"
         )
     if view["status"] == "STOPPED":
         raise ClusterNotUpError(f"Cluster {cluster!r} is stopped. Start it: skyflow start {cluster}")

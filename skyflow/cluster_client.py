@@ -143,7 +143,9 @@ class ClusterClient(WorkflowClient):
         force: bool = False,
         notice: Callable[[str], None] | None = None,
     ) -> int:
-        """Starts a stopped cluster, where it was. Returns how many nodes run now; 0 if none had to be started.
+        """Starts a stopped cluster, where it was, and makes nodes anew that it has lost, beside the others.
+
+        Returns how many nodes were started or made: none if it runs.
 
         Args:
             cluster_name: of the cluster.
@@ -156,7 +158,7 @@ class ClusterClient(WorkflowClient):
 
         Raises:
             ClusterDoesNotExist: there is no such cluster.
-            ClusterNotUpError: it has lost nodes.
+            ClusterNotUpError: it has lost all of its nodes.
             ResourcesUnavailableError: its place cannot give the nodes now.
             UsageError: `down` or `wait_for` without idle minutes.
         """

@@ -67,6 +67,17 @@ def _attempts(progress: dict[str, Any]) -> Iterator[tuple[float, str]]:
         yield attempt["started"] + attempt["seconds"], f"{where}: {what}"
 
 
+async def _read_late(client: ClusterClient, job: str) -> str:
+    """What a job's nodes said of its end when they had been started again; empty if nobody has asked them yet."""
+    from skyflow.store.log import record
+
+    _, cluster, uid, number = job.split("/")
+    row = await record(client.store, cluster, uid, int(number))
+    if row is None or row.get("unread"):
+        return ""
+    return f" Then it was read: {row['status']}. {row['reason']}".rstrip()
+
+
 async def _end(client: ClusterClient, one: WorkflowExecution, name: str, kind: str) -> str:
     status = one.status.name if one.status is not None else ""
     if status in ENDS:
@@ -83,7 +94,8 @@ async def _end(client: ClusterClient, one: WorkflowExecution, name: str, kind: s
         case "launch":
             return f"{name} ended."
         case "job":
-            return f"{name} {result['status']}. {result['reason'].removeprefix('Cancelled.')}".strip()
+            late = await _read_late(client, one.id) if result.get("unread") else ""
+            return f"{name} {result['status']}. {result['reason'].removeprefix('Cancelled.')}".strip() + late
         case "start" if result["started"] == 0:
             return f"{name} ended: the nodes ran already."
     count = next(value for field, value in result.items() if field in ("stopped", "started", "deleted"))

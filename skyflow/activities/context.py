@@ -60,10 +60,9 @@ class Context:
                 state = (await self.states(gang))[node.rank]
                 if state == "running":
                     raise
-                what = "Start it" if state == "stopped" else "Take the cluster down, then launch again"
-                verb = "start" if state == "stopped" else "down"
+                what = "Start it" if state == "stopped" else "Make it anew"
                 raise NodeLostError(
-                    f"Node {node.rank} of cluster {gang.cluster!r} is {state}. {what}: skyflow {verb} {gang.cluster}"
+                    f"Node {node.rank} of cluster {gang.cluster!r} is {state}. {what}: skyflow start {gang.cluster}"
                 ) from error
 
         return connect

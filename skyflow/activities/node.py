@@ -13,12 +13,12 @@ from skyflow import clouds
 from skyflow.activities.context import Context
 from skyflow.errors import NodeUnreachableError, SkyflowError
 from skyflow.models.calls import GangStart, LeaseRequest, NodeCalls, RecordCall, UnitRequest, UnitsRequest
-from skyflow.models.job import LOST, STOPPED_WITH_GANG, Gang, JobRecord, RankEnd, Units, job_of_unit, run_unit
+from skyflow.models.job import LOST, STOPPED_WITH_GANG, UNREAD, Gang, JobRecord, RankEnd, Units, job_of_unit, run_unit
 from skyflow.models.node import GangRef, Node
 from skyflow.nodes import runner
 from skyflow.nodes.connection import Connection
 from skyflow.nodes.script import job_script
-from skyflow.nodes.watch import drain
+from skyflow.nodes.watch import drain, ship_rest
 from skyflow.store.log import LogWriter, put_record
 from skyflow.store.spec import get_spec
 
@@ -74,13 +74,29 @@ class NodeActivities(NodeCalls):
 
     @activity.defn
     async def list_ended(self, request: UnitRequest) -> list[RankEnd]:
-        """See NodeCalls. A node that its cloud says is stopped or gone has lost its rank."""
+        """See NodeCalls. A node that its cloud says is gone has lost its rank; of one that is stopped, it is unread."""
         gang = request.gang
-        left = await self._running(gang)
+        states = await self.context.states(gang)
+        left = [node for node in gang.nodes if states[node.rank] == "running"]
         sink = LogWriter(self.context.store, gang.cluster, gang.uid)
         codes = await drain(left, await self.context.opener(gang), gang.uid, request.unit, sink)
-        codes |= {node.rank: LOST for node in gang.nodes if node not in left}
+        away = [node.rank for node in gang.nodes if node not in left]
+        codes |= {rank: UNREAD if states[rank] == "stopped" else LOST for rank in away}
         return [RankEnd(rank=rank, code=code) for rank, code in sorted(codes.items())]
+
+    @activity.defn
+    async def read_ends(self, request: UnitRequest) -> list[RankEnd]:
+        """See NodeCalls."""
+        gang = request.gang
+        sink = LogWriter(self.context.store, gang.cluster, gang.uid)
+
+        async def read(connection: Connection) -> list[RankEnd]:
+            state = await ship_rest(connection, gang.uid, request.unit, sink)
+            code = LOST if state is None else state.code
+            at = None if state is None or state.end is None else float(state.end)
+            return [] if code is None else [RankEnd(rank=connection.node.rank, code=code, at=at)]
+
+        return [end for ends in await self._on_all(gang, read) for end in ends]
 
     @activity.defn
     async def count_running(self, gang: GangRef) -> int:
@@ -153,6 +169,7 @@ class NodeActivities(NodeCalls):
         job: JobRecord = call.job
         job.status, job.returncode, job.reason = call.end.status, call.end.returncode, call.end.reason
         row = job.model_dump(mode="json", exclude={"spec", "cancelling", "callback"})
+        row["unread"] = call.end.unread is not None
         await put_record(self.context.store, call.cluster, call.uid, run_unit(job.id), row)
 
     async def _cancel(self, gang: Gang, unit: str, code: int, grace: float | None = None) -> None:

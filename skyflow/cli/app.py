@@ -316,7 +316,7 @@ def start(
         bool, typer.Option("--force", "-f", help="Also what seems to be up: start the nodes that do not run.")
     ] = False,
 ) -> None:
-    """Start stopped clusters, where they were."""
+    """Start stopped clusters, where they were; make anew the nodes that clusters have lost."""
     from skyflow.cli.cluster import start
 
     start(clusters, every, yes, idle_minutes, down, retry_until_up, wait_for, force)

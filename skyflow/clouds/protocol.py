@@ -67,8 +67,10 @@ class Cloud(Protocol):
     async def create_nodes(self, request: GangRequest) -> list[Node]:
         """Creates the nodes of a gang, or adopts those that an earlier try made; named by `GangRequest.token`.
 
+        If the request has `ranks`, only these: the others of the gang exist, and are left alone.
+
         Returns:
-            The nodes in the order of their ranks. They are known to the cloud; SSH may need a moment more.
+            The wanted nodes in the order of their ranks. They are known to the cloud; SSH may need a moment more.
 
         Raises:
             ProvisionError: with what it rules out. A part of the gang may exist then: the caller deletes it.
@@ -94,7 +96,8 @@ class Cloud(Protocol):
         ...
 
     async def delete_nodes(self, gang: GangRef) -> int:
-        """Deletes the nodes of one life of a cluster of one deployment, found by tag. Deleting the absent succeeds.
+        """Deletes the nodes of one life of a cluster of one deployment, found by tag; of these, only `GangRef.ids` if
+        given. Deleting the absent succeeds.
 
         Returns:
             How many there were.

@@ -28,13 +28,7 @@ def admit(cluster: ClusterFacts, request: Reserve) -> None:
             raise ClusterNotUpError(f"Cluster {cluster.name!r} is not up yet: wait for its launch, then try again.")
         raise ClusterDoesNotExist(f"Cluster {cluster.name!r} does not exist. See: skyflow status")
     if request.kind not in ("stop", "down") and cluster.lost and not cluster.closing():
-        gone = ", ".join(map(str, cluster.lost))
-        left = len(cluster.nodes) - len(cluster.lost)
-        stopped = f", and the other{' is' if left == 1 else 's are'} stopped" if cluster.stopped else ""
-        raise ClusterNotUpError(
-            f"Cluster {cluster.name!r} has lost its node(s) {gone}{stopped}. Take it down, then launch again: "
-            f"skyflow down {cluster.name}"
-        )
+        check_can_repair(cluster, request.kind == "exec")
     if request.kind == "exec" and cluster.closing():
         raise ClusterNotUpError(f"Cluster {cluster.name!r} is being {cluster.closing()}.")
     if request.kind == "exec" and cluster.stopped:
@@ -54,6 +48,24 @@ def admit(cluster: ClusterFacts, request: Reserve) -> None:
         check_can_stop(cluster, down=False)
     if request.epoch is not None and (request.epoch != cluster.epoch or cluster.is_kept()):
         raise ClusterNotUpError(f"Cluster {cluster.name!r} is in use again, so it stays as it is.")
+
+
+def check_can_repair(cluster: ClusterFacts, at_once: bool = False) -> None:
+    """Whether nodes that are gone can be made anew beside the others; `at_once`: somebody needs them now.
+
+    Raises:
+        ClusterNotUpError: none is left, or somebody has to make them first.
+    """
+    gone = ", ".join(map(str, cluster.lost))
+    if len(cluster.lost) == len(cluster.nodes):
+        raise ClusterNotUpError(
+            f"Cluster {cluster.name!r} has lost all of its nodes. Take it down, then launch again: "
+            f"skyflow down {cluster.name}"
+        )
+    if at_once:
+        raise ClusterNotUpError(
+            f"Cluster {cluster.name!r} has lost its node(s) {gone}. Make them anew: skyflow start {cluster.name}"
+        )
 
 
 def check_can_stop(cluster: ClusterFacts, down: bool) -> None:

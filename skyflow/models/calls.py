@@ -286,12 +286,13 @@ class CloudCalls:
 
     @activity.defn
     async def create_nodes(self, request: GangRequest) -> list[Node]:
-        """Create or adopt, named by `GangRequest.token`. Raises ProvisionError; a partial gang may exist then."""
+        """Create or adopt, named by `GangRequest.token`: the whole gang, or some ranks of it. Raises ProvisionError; a
+        part of them may exist then."""
         raise NotImplementedError
 
     @activity.defn
     async def delete_nodes(self, gang: GangRef) -> int:
-        """Deletes by tag; deleting what is absent succeeds. Returns how many there were."""
+        """Deletes by tag, or of these by id; deleting what is absent succeeds. Returns how many there were."""
         raise NotImplementedError
 
     @activity.defn
@@ -348,6 +349,12 @@ class NodeCalls:
         raise NotImplementedError
 
     @activity.defn
+    async def read_ends(self, request: UnitRequest) -> list[RankEnd]:
+        """As list_ended, of a unit that nobody looks after any more: nodes that do not answer are tried again, and a
+        rank that never began is lost. One that runs still is not in the answer."""
+        raise NotImplementedError
+
+    @activity.defn
     async def count_running(self, gang: GangRef) -> int:
         """How many units still run on the nodes found by tag. Reads only."""
         raise NotImplementedError
@@ -372,7 +379,7 @@ class NodeCalls:
 
     @activity.defn
     async def record_job(self, call: RecordCall) -> None:
-        """Named by the job; the record of an ended job does not change."""
+        """Named by the job; the last record counts: that of an end that was read late is written after the first."""
         raise NotImplementedError
 
 

@@ -22,9 +22,9 @@ from skyflow.models.change import Seen, note, why
 from skyflow.models.cluster_facts import ClusterFacts
 from skyflow.models.entry_point import cut
 from skyflow.models.idle import UNREAD_MINUTES, WAIT_FOR, check_wait_for
-from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units, cancelled
+from skyflow.models.job import LOST, STOPPED_WITH_GANG, UNREAD, GangState, JobEnd, JobRecord, RankEnd, Units, cancelled
 from skyflow.models.name import spec_key
-from skyflow.models.node import NodeStatus
+from skyflow.models.node import Node, NodeStatus
 from skyflow.models.operation import (
     AbandonJob,
     Action,
@@ -124,7 +124,8 @@ class ClusterState(ClusterFacts):
     def report_nodes(self, report: NodesReport, now: float) -> list[Action]:
         """The nodes exist and run. From here on the cluster owns them, and the operation shares it.
 
-        Of nodes that were started again, those that are not among them are gone.
+        Of nodes that were started again, those that are not among them are gone, and others have taken the place of
+        those that were.
         """
         op = self._operation(report.workflow_id)
         if op is None or report.uid != self.uid:
@@ -132,10 +133,9 @@ class ClusterState(ClusterFacts):
         self.offer = report.offer
         self.stopped, self.stopped_unseen, self.switched_off, self.halted = False, None, None, []
         self.changes += 1
+        actions: list[Action] = []
         if self.nodes:  # they were started
-            found = {node.id: node for node in report.nodes}
-            self._lose([node.rank for node in self.nodes if node.id not in found])
-            self.nodes = [found.get(node.id, node) for node in self.nodes]
+            actions += self._renew(report.nodes)
         else:
             self.nodes = report.nodes
         if self.rule is not None and not self.rule.down and not self.offer.can_stop:
@@ -144,11 +144,11 @@ class ClusterState(ClusterFacts):
         self.ports = report.ports
         self.launched_at = self.launched_at or now
         self._count_up(now)
-        op.exclusive = False
+        op.exclusive = op.exclusive and report.partial
         job = self.jobs.get(op.job_id) if op.job_id is not None else None
-        if job is not None and job.has_setup and not job.status.is_terminal():
+        if job is not None and job.has_setup and not report.partial and not job.status.is_terminal():
             job.status = JobStatus.SETTING_UP
-        return self._give_up_pending(now) + self._settle(now)
+        return actions + self._give_up_pending(now) + self._settle(now)
 
     def submit(self, submission: Submission, now: float) -> list[Action]:
         """A launch hands its job over to the queue."""
@@ -185,9 +185,24 @@ class ClusterState(ClusterFacts):
         if job is None or job.status.is_terminal():
             return []
         job.status, job.returncode, job.ended_at = end.status, end.returncode, now
-        job.reason = end.reason[:MAX_REASON]
+        job.reason, job.unread = end.reason[:MAX_REASON], end.unread
+        self.unreadable = self.unreadable and not end.unread
         actions: list[Action] = [NotifyLaunch(job.launch, end)] if notify else []
         return actions + self._settle(now)
+
+    def end_read(self, end: JobEnd, ended_at: float | None, now: float) -> list[Action]:
+        """How a job ended whose end was unread is known, and when, if its nodes know that."""
+        job = self.jobs.get(end.job_id)
+        if job is None or job.unread is None:
+            return []
+        job.status, job.returncode, job.reason = end.status, end.returncode, end.reason[:MAX_REASON]
+        job.unread, job.ended_at = end.unread, ended_at
+        return self._settle(now)
+
+    def ends_unreadable(self, now: float) -> list[Action]:
+        """The nodes run, and could not say how jobs had ended. It is tried again, but nothing waits for it."""
+        self.unreadable = True
+        return self._settle(now)
 
     def cancel_jobs(self, job_ids: list[int] | None, now: float) -> list[Action]:
         """Cancels these jobs (all of them if None). Ended and unknown ones are left alone."""
@@ -258,10 +273,23 @@ class ClusterState(ClusterFacts):
             self._count_up(unseen)  # since then, as far as anybody can tell
         return self.nodes_away(gone, stopped, now)
 
+    def strays(self, found: list[NodeStatus]) -> list[str]:
+        """Nodes that have this life's tags and that nobody reported: whoever made them is gone, and nobody else will
+        use them. Those that were lost are not among them: a user may want what is on their disks."""
+        if (
+            self.adopted
+            or not self.nodes
+            or self.closing()
+            or any(op.exclusive and op.granted for op in self.operations)
+        ):
+            return []
+        known = {node.id for node in self.nodes}
+        return [status.node.id for status in found if status.state != "gone" and status.node.id not in known]
+
     def nodes_away(self, gone: list[int], stopped: list[int], now: float) -> list[Action]:
         """The cloud says that these nodes are gone, and those are stopped. What ran on them is lost.
 
-        A cluster that has lost a node can only be taken down; one that has lost all of them is.
+        A cluster that has lost a node can be repaired; one that has lost all of them is taken down.
         """
         if self.closing():
             return []
@@ -269,10 +297,15 @@ class ClusterState(ClusterFacts):
         self._lose(gone)
         away = {*self.lost, *stopped}
         hit = {job.id: tuple(rank for rank in job.ranks if rank in away) for job in self.active_jobs()}
-        actions: list[Action] = [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
+        unread = any(hit.values()) or any(job.unread for job in self.jobs.values())
+        on_disk = set(stopped)
+        actions: list[Action] = [
+            RanksLost(job_id, ranks, tuple(rank for rank in ranks if rank in on_disk))
+            for job_id, ranks in hit.items()
+            if ranks
+        ]
         if len(away) == len(self.nodes) and stopped and not self.stopped:
             self.halted = []
-            unread = any(hit.values())
             actions += self._stopped(now)
             self.switched_off = UNREAD_MINUTES if unread else 0
         elif not self.stopped:
@@ -371,10 +404,19 @@ class ClusterState(ClusterFacts):
             reason = "Its nodes were stopped or lost." if away.intersection(job.ranks) else reason
             if reason:
                 job.status, job.reason, job.ended_at = JobStatus.FAILED_DRIVER, reason, now
+                if job.spec:
+                    job.unread = self._unread_of(job, away)
             elif job.ranks:
                 actions.append(StartJob(job.id))
         self.idle_since = None
         return actions + self._settle(now)
+
+    def _unread_of(self, job: JobRecord, away: set[int]) -> GangState | None:
+        """What is known of a job some of whose nodes are stopped or gone."""
+        gang = GangState(ranks=job.ranks)
+        for rank in away.intersection(job.ranks):
+            gang.ended(RankEnd(rank=rank, code=LOST if rank in self.lost else UNREAD))
+        return gang if gang.unread() else None
 
     def _take_up_job(self, job_id: int, ranks: list[int], runs: bool, now: float) -> None:
         """A job that the nodes know, and that had not started when the cluster was last kept."""
@@ -430,6 +472,19 @@ class ClusterState(ClusterFacts):
     def _stop_again(self) -> Action:
         return StartStop(f"again-{self.uid}-{self.epoch}", self.epoch)
 
+    def _renew(self, nodes: list[Node]) -> list[Action]:
+        """These are its nodes now. What ran on those that are not, or not any more, is lost."""
+        known = {node.rank: node.id for node in self.nodes}
+        found = {node.rank: node for node in sorted(nodes, key=lambda node: node.id == known.get(node.rank))}
+        anew = {rank for rank, node in found.items() if node.id != known.get(rank)}
+        gone = known.keys() - found.keys()
+        news = {*gone, *anew}.difference(self.lost)
+        hit = {job.id: tuple(rank for rank in job.ranks if rank in news) for job in self.active_jobs()}
+        self._lose(sorted(gone))
+        self.lost = [rank for rank in self.lost if rank not in anew]
+        self.nodes = [found.get(node.rank, node) for node in self.nodes]
+        return [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
+
     def _lose(self, gone: list[int]) -> None:
         """These nodes are gone. Of a cluster that has none left, whatever else there may be of it is taken down."""
         self.lost = sorted({*self.lost, *gone})
@@ -458,7 +513,8 @@ class ClusterState(ClusterFacts):
         return actions
 
     def _is_exclusive(self, op: Operation) -> bool:
-        return op.kind in ("stop", "down") or not self.runs() or (bool(self.halted) and op.kind != "exec")
+        away = bool(self.halted or self.lost)
+        return op.kind in ("stop", "down") or not self.runs() or (away and op.kind != "exec")
 
     def _starts(self) -> list[Action]:
         """Jobs whose turn has come."""
@@ -523,12 +579,12 @@ class ClusterState(ClusterFacts):
 
     def _stopped(self, now: float, unseen: bool = False) -> list[Action]:
         self.stopped, self.switched_off, self.halted, self.idle_since = True, None, [], None
-        self.stopped_unseen = now if unseen else None
+        self.stopped_unseen, self.unreadable = now if unseen else None, False
         self.changes += 1
         self.unwanted = self.calmed = False
         self._count_up(now)
         running = [job for job in self.active_jobs() if job.ranks]
-        return [Busy(), *(AbandonJob(job.id, self.uid) for job in running)]
+        return [Busy(), *(AbandonJob(job.id, self.uid, stopped=True) for job in running)]
 
     def _count_up(self, now: float) -> None:
         """Begins and ends the intervals of the nodes: from here on the ledger has something to learn.
@@ -582,7 +638,7 @@ class ClusterState(ClusterFacts):
         self.rule = IdleRule(minutes=self.safety_minutes, safety=True)
         self.launched_at = self.idle_since = None
         self.made_by, self.leftover = "", False
-        self.stopped, self.stopped_unseen, self.switched_off = False, None, None
+        self.stopped, self.stopped_unseen, self.switched_off, self.unreadable = False, None, None, False
         self.halted, self.unreachable_since, self.unwanted = [], None, False
         self.changes += 1
         self.guarded = self.calmed = False

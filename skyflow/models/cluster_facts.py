@@ -66,6 +66,8 @@ class ClusterFacts(Wire):
     """Ranks whose nodes are gone, by what their cloud says."""
     stopped_unseen: float | None = None
     """Since when the nodes count as stopped, though their cloud did not say so (`stop --purge`)."""
+    unreadable: bool = False
+    """Whether the nodes were asked in vain how their last jobs had ended: that keeps nothing up any more."""
     halted: list[int] = Field(default_factory=list)
     """Ranks whose nodes are stopped, by what their cloud says, while others run: nobody here did that."""
     changes: int = 0
@@ -120,10 +122,14 @@ class ClusterFacts(Wire):
     def active_jobs(self) -> list[JobRecord]:
         return [job for job in self.jobs.values() if not job.status.is_terminal()]
 
+    def open_jobs(self) -> list[JobRecord]:
+        """Jobs that have not ended, or whose end is still to be read."""
+        return [job for job in self.jobs.values() if job.unread or not job.status.is_terminal()]
+
     def is_active(self) -> bool:
         """Whether somebody uses the cluster. A job that is stuck does not, nor does the launch that waits for it."""
         stuck = self._stuck()
-        if any(op.job_id not in stuck for op in self.operations):
+        if any(op.job_id not in stuck for op in self.operations) or self.is_being_read():
             return True
         return not self.stopped and any(job.id not in stuck for job in self.active_jobs())
 
@@ -133,7 +139,18 @@ class ClusterFacts(Wire):
             return self.is_active()
         stuck = self._stuck()
         handed_over = {job.id for job in self.jobs.values() if job.spec}
-        return any(op.job_id not in stuck and op.job_id not in handed_over for op in self.operations)
+        return self.is_being_read() or any(
+            op.job_id not in stuck and op.job_id not in handed_over for op in self.operations
+        )
+
+    def readable(self) -> list[JobRecord]:
+        """Jobs whose end nobody has read, because their nodes were stopped, and whose nodes run again."""
+        away = self.halted if self.runs() else range(len(self.nodes))
+        return [job for job in self.jobs.values() if job.unread and not {*job.unread.unread()}.intersection(away)]
+
+    def is_being_read(self) -> bool:
+        """Whether the cluster stays until that is done: with its disks, it would be lost."""
+        return not self.unreadable and bool(self.readable())
 
     def lease(self) -> str:
         """What its nodes should know of their lease: seconds, or `none`."""
@@ -243,6 +260,11 @@ class ClusterFacts(Wire):
             nodes=nodes,
         )
 
+    def reached(self) -> list[tuple[str, str, int]]:
+        """The nodes that run, and where: another list whenever those who watch them must begin anew."""
+        away = {*self.lost, *self.halted}
+        return [(node.id, node.address, node.port) for node in self.nodes if node.rank not in away and self.runs()]
+
     def job_request(self, job: JobRecord) -> JobRequest:
         """What the workflow of a job is told of it."""
         return JobRequest(
@@ -264,7 +286,7 @@ class ClusterFacts(Wire):
             uid=self.uid,
             num_nodes=len(self.nodes),
             is_up=status in ("UP", "AUTOSTOPPING"),
-            is_stopped=status == "STOPPED",
+            is_stopped=bool(self.nodes) and status in ("STOPPED", "INIT") and len(self.lost) < len(self.nodes),
             offer=self.offer,
         )
 
@@ -281,7 +303,7 @@ class ClusterFacts(Wire):
 
     def essentials(self) -> tuple[object, ...]:
         """Another one whenever something has changed from which the cluster would have to be rebuilt."""
-        jobs = [(job.id, job.status, job.spec, job.cancelling, *job.ranks) for job in self.active_jobs()]
+        jobs = [(job.id, job.status, job.spec, job.cancelling, *job.ranks) for job in self.open_jobs()]
         operations = [(op.workflow_id, op.granted, op.exclusive) for op in self.operations]
         rule = self.rule and tuple(self.rule.model_dump().values())
         state = (self.stopped, self.leftover, *self.lost, None, *self.halted)
@@ -365,8 +387,11 @@ class ClusterFacts(Wire):
         return [rows[job_id] for job_id in sorted(rows, reverse=True)]
 
     def _kept_by(self, op: Operation) -> set[int | None]:
-        """Jobs that are not in its way: all that wait go on waiting while nodes stop and start."""
-        return set() if op.kind == "down" else {job.id for job in self._pending()}
+        """Jobs that are not in its way: all that wait go on waiting while nodes stop and start, and what runs goes on
+        beside nodes that are started or made anew."""
+        if op.kind in ("stop", "down"):
+            return set() if op.kind == "down" else {job.id for job in self._pending()}
+        return {job.id for job in self.jobs.values() if job.spec}
 
     def _pending(self) -> list[JobRecord]:
         """The jobs that wait for their turn, in the order in which they shall have it."""
@@ -394,6 +419,8 @@ class ClusterFacts(Wire):
             offer=self.offer if op.granted else None,
             waiting_for=waiting,
             stopped=self.stopped or bool(self.halted),
+            lost=self.lost,
+            up=self.runs(),
             places=self.places,
             ports=self.ports,
             deployment=self.deployment,

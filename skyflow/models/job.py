@@ -17,6 +17,85 @@ STOPPED_WITH_GANG = 137
 LOST = -1
 """Code of a rank whose node rebooted, or lost the process, before it left an exit code."""
 
+UNREAD = -2
+"""Code of a rank whose node is stopped: whether it had ended before, and how, is on the node's disk."""
+
+
+class RankEnd(Wire):
+    """One rank of a job has ended. `rank` counts in the cluster."""
+
+    rank: int
+    code: int
+    at: float | None = None
+    """When, by its node's clock; None if nobody has asked."""
+
+
+class GangState(Wire):
+    """The ranks of a running job (ranks of the cluster) and what has become of them."""
+
+    ranks: list[int]
+    codes: dict[int, int] = Field(default_factory=dict)
+    first_failure: int | None = None
+    """The rank that failed first."""
+    cancelled: bool = False
+
+    def ended(self, end: RankEnd) -> list[int]:
+        """Takes note of a rank's end; returns the ranks that must be stopped because of it."""
+        if end.rank not in self.ranks or end.rank in self.codes:
+            return []
+        self.codes[end.rank] = end.code
+        if end.code == 0 or self.first_failure is not None or self.cancelled:
+            return []
+        self.first_failure = end.rank
+        return self.running()
+
+    def cancel(self) -> list[int]:
+        """Somebody cancelled the job; returns the ranks that must be stopped."""
+        self.cancelled = True
+        return self.running()
+
+    def running(self) -> list[int]:
+        return [rank for rank in self.ranks if rank not in self.codes]
+
+    def unread(self) -> list[int]:
+        """The ranks of which only their nodes know how they ended."""
+        return [rank for rank in self.ranks if self.codes.get(rank, UNREAD) == UNREAD]
+
+    def read(self, ends: list[RankEnd]) -> GangState:
+        """As it is once the ends of ranks that were unread are known."""
+        unread = self.unread()
+        news = sorted((end for end in ends if end.rank in unread), key=lambda end: end.at or 0)
+        codes = {**self.codes, **{end.rank: end.code for end in news}}
+        first = self.first_failure
+        if first is not None and codes[first] == 0:
+            first = next((end.rank for end in news if end.code != 0), first)
+        return self.model_copy(update={"codes": codes, "first_failure": first})
+
+    def outcome(self, job_id: int) -> JobEnd:
+        """How the job ended, once no rank is running."""
+        end = self._outcome(job_id)
+        return end.model_copy(update={"unread": self}) if self.unread() else end
+
+    def _outcome(self, job_id: int) -> JobEnd:
+        failed = self.first_failure
+        if failed is not None and any(self.codes.values()):
+            code = self.codes[failed]
+            position = self.ranks.index(failed)
+            if code == 0:
+                reason = f"It was stopped, because the node of rank {position} was off; that rank had ended well."
+                return JobEnd(job_id=job_id, status=JobStatus.FAILED_DRIVER, reason=reason)
+            if code == UNREAD:
+                reason = f"The node of rank {position} was stopped before its end was read: a start reads it."
+                return JobEnd(job_id=job_id, status=JobStatus.FAILED_DRIVER, reason=reason)
+            if code == LOST:
+                reason = f"Rank {position} was lost: its node rebooted, or its process vanished."
+                return JobEnd(job_id=job_id, status=JobStatus.FAILED_DRIVER, reason=reason)
+            reason = f"Rank {position} failed with exit code {code}."
+            return JobEnd(job_id=job_id, status=JobStatus.FAILED, returncode=code, reason=reason)
+        if self.cancelled and any(self.codes.values()):
+            return JobEnd(job_id=job_id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason=cancelled())
+        return JobEnd(job_id=job_id, status=JobStatus.SUCCEEDED, returncode=0)
+
 
 class JobRecord(Wire):
     """What a cluster keeps of a job."""
@@ -49,6 +128,8 @@ class JobRecord(Wire):
     """Whether its task wants a script to be run when its state changes."""
     cancelling: bool = False
     """Cancelled while its workflow was being started."""
+    unread: GangState | None = None
+    """What is known of a job that has ended, if its nodes were stopped before all of its end was read."""
 
     def resources(self, accelerator: str) -> str:
         """What it has, or waits for, in words: `2 × A100:4, 16 CPUs`; of a job that states nothing, its nodes alone."""
@@ -93,13 +174,6 @@ class Units(Wire):
     """The highest number of a job that they have seen; also one of which only setup ran there."""
 
 
-class RankEnd(Wire):
-    """One rank of a job has ended. `rank` counts in the cluster."""
-
-    rank: int
-    code: int
-
-
 class JobEnd(Wire):
     """How a job ended."""
 
@@ -107,49 +181,8 @@ class JobEnd(Wire):
     status: JobStatus
     returncode: int | None = None
     reason: str = ""
-
-
-class GangState(Wire):
-    """The ranks of a running job (ranks of the cluster) and what has become of them."""
-
-    ranks: list[int]
-    codes: dict[int, int] = Field(default_factory=dict)
-    first_failure: int | None = None
-    """The rank that failed first."""
-    cancelled: bool = False
-
-    def ended(self, end: RankEnd) -> list[int]:
-        """Takes note of a rank's end; returns the ranks that must be stopped because of it."""
-        if end.rank not in self.ranks or end.rank in self.codes:
-            return []
-        self.codes[end.rank] = end.code
-        if end.code == 0 or self.first_failure is not None or self.cancelled:
-            return []
-        self.first_failure = end.rank
-        return self.running()
-
-    def cancel(self) -> list[int]:
-        """Somebody cancelled the job; returns the ranks that must be stopped."""
-        self.cancelled = True
-        return self.running()
-
-    def running(self) -> list[int]:
-        return [rank for rank in self.ranks if rank not in self.codes]
-
-    def outcome(self, job_id: int) -> JobEnd:
-        """How the job ended, once no rank is running."""
-        failed = self.first_failure
-        if failed is not None:
-            code = self.codes[failed]
-            position = self.ranks.index(failed)
-            if code == LOST:
-                reason = f"Rank {position} was lost: its node rebooted, or its process vanished."
-                return JobEnd(job_id=job_id, status=JobStatus.FAILED_DRIVER, reason=reason)
-            reason = f"Rank {position} failed with exit code {code}."
-            return JobEnd(job_id=job_id, status=JobStatus.FAILED, returncode=code, reason=reason)
-        if self.cancelled and any(self.codes.values()):
-            return JobEnd(job_id=job_id, status=JobStatus.CANCELLED, returncode=STOPPED_WITH_GANG, reason=cancelled())
-        return JobEnd(job_id=job_id, status=JobStatus.SUCCEEDED, returncode=0)
+    unread: GangState | None = None
+    """What is known of its ranks, if that is not all: see JobRecord."""
 
 
 class JobProgress(Wire):
@@ -207,5 +240,5 @@ def job_of_unit(unit: str) -> int | None:
 
 def as_row(job: JobRecord, accelerator: str) -> dict[str, Any]:
     """A job as `queue` shows it: plain JSON. `accelerator` is the kind of its nodes' accelerators."""
-    row = job.model_dump(mode="json", exclude={"spec", "cancelling", "callback", "done"})
+    row = job.model_dump(mode="json", exclude={"spec", "cancelling", "callback", "done", "unread"})
     return {**row, "resources": job.resources(accelerator)}

@@ -23,8 +23,8 @@ class Life(Wire):
 
 
 def kept(state: ClusterState) -> ClusterState:
-    """What is worth keeping of a cluster: jobs that have ended have records of their own."""
-    return state.model_copy(update={"jobs": {job.id: job for job in state.active_jobs()}})
+    """What is worth keeping of a cluster: jobs that have ended, and whose end was read, have records of their own."""
+    return state.model_copy(update={"jobs": {job.id: job for job in state.open_jobs()}})
 
 
 def revived(life: Life, owner: str, open_intervals: list[UpInterval], highest_job: int) -> ClusterState:

@@ -96,9 +96,15 @@ class GangRequest(Wire):
     offer: Offer
     offer_index: int
     num_nodes: int
+    ranks: list[int] | None = None
+    """Only the nodes of these ranks: the others are there. None: all of them."""
     generation: int = 0
     client_key: str = ""
     """The public key that may log in, in OpenSSH's one-line form."""
+
+    def wanted(self) -> list[int]:
+        """The ranks to be created, in their order."""
+        return sorted(range(self.num_nodes) if self.ranks is None else self.ranks)
 
     def token(self, rank: int) -> str:
         """The key of the creation of one node: the same on every retry, another for every decision of the workflow."""
@@ -116,3 +122,5 @@ class GangRef(Wire):
     host: str | None = None
     launch_id: str | None = None
     """If given: only the nodes that this launch made."""
+    ids: list[str] | None = None
+    """If given, to delete nodes: only these of them, by the cloud's own ids."""

@@ -73,6 +73,7 @@ class Hardware(Wire):
     num_nodes: int = 0
     is_up: bool = False
     is_stopped: bool = False
+    """Whether nodes are stopped or gone, so that a launch starts them or makes them anew."""
     offer: Offer | None = None
 
 
@@ -106,7 +107,11 @@ class Reservation(Wire):
     nodes: list[Node] = Field(default_factory=list)
     offer: Offer | None = None
     stopped: bool = False
-    """The nodes have to be started first."""
+    """The nodes, or some of them, have to be started first."""
+    lost: list[int] = Field(default_factory=list)
+    """Ranks whose nodes are gone, and have to be made anew first."""
+    up: bool = False
+    """Whether the others run already."""
     waiting_for: str = ""
     places: list[Place] = Field(default_factory=list)
     ports: list[str] | None = None
@@ -126,6 +131,8 @@ class NodesReport(Wire):
     offer: Offer
     ports: list[str] = Field(default_factory=list)
     """Ports that the launch wants open: numbers and ranges."""
+    partial: bool = False
+    """The others are still being made: until they are reported, the operation has the cluster for itself."""
 
 
 class Release(Wire):
@@ -234,10 +241,12 @@ class CancelJob:
 
 @dataclass(frozen=True)
 class AbandonJob:
-    """Its nodes are gone: there is nothing left to wait for."""
+    """Its nodes are stopped or gone: there is nothing left to wait for."""
 
     job_id: int
     uid: str
+    stopped: bool = False
+    """Whether they are stopped: what became of the job is on their disks."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +255,8 @@ class RanksLost:
 
     job_id: int
     ranks: tuple[int, ...]
+    stopped: tuple[int, ...] = ()
+    """Those of them that are stopped: how what ran there ended is on their disks."""
 
 
 @dataclass(frozen=True)

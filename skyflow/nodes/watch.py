@@ -132,19 +132,29 @@ async def drain(nodes: Sequence[Node], connect: Connect, uid: str, unit: str, si
     async def drain_one(node: Node) -> None:
         with suppress(NodeUnreachableError):
             async with connect(node) as conn:
-                state = (await runner.show(conn, uid, [unit])).get(unit)
-                if state is None or state.code is None:
-                    return
-                shipment = Shipment(sink, unit, node.rank, partial(runner.log, conn, uid, unit))
-                shipment.end_at(state.size)
-                await shipment.run()
-                codes[node.rank] = state.code
+                state = await ship_rest(conn, uid, unit, sink)
+                if state is not None and state.code is not None:
+                    codes[node.rank] = state.code
 
     with _first_failure():
         async with asyncio.TaskGroup() as group:
             for node in nodes:
                 group.create_task(drain_one(node))
     return codes
+
+
+async def ship_rest(conn: Connection, uid: str, unit: str, sink: LogSink) -> runner.UnitState | None:
+    """Ships what is left of the log of a unit, if it has ended there.
+
+    Returns:
+        The unit as the node has it; None if it never started there.
+    """
+    state = (await runner.show(conn, uid, [unit])).get(unit)
+    if state is not None and state.code is not None:
+        shipment = Shipment(sink, unit, conn.node.rank, partial(runner.log, conn, uid, unit))
+        shipment.end_at(state.size)
+        await shipment.run()
+    return state
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def activities(context: Context) -> dict[QueueKind, list[Any]]:
             cloud.stop_nodes,
             cloud.start_nodes,
         ],
-        "sync": [sync.sync_workdir, sync.sync_file_mounts, node.list_ended, node.count_running],
+        "sync": [sync.sync_workdir, sync.sync_file_mounts, node.list_ended, node.read_ends, node.count_running],
         "watch": [
             watch.watch_nodes,
             watch.run_setup,

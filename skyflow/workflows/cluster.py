@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from skyflow.models.change import note
     from skyflow.models.cluster import ClusterState
-    from skyflow.models.job import LOST, STOPPED_WITH_GANG, JobEnd, JobRecord, RankEnd, run_unit
+    from skyflow.models.job import LOST, STOPPED_WITH_GANG, UNREAD, JobEnd, JobRecord, RankEnd, run_unit
     from skyflow.models.life import kept
     from skyflow.models.name import autostop_workflow_id, job_workflow_id, operation_workflow_id
     from skyflow.models.node import NodeStatus
@@ -83,6 +83,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.workflows.operation import OperationRequest
     from skyflow.workflows.stop import StopWorkflow
     from skyflow.workflows.telling import Telling
+    from skyflow.workflows.unread import read_ends
 
 CLUSTER = SearchAttributeKey.for_keyword("SkyflowCluster")
 STATUS = SearchAttributeKey.for_keyword("SkyflowStatus")
@@ -134,7 +135,8 @@ class ClusterWorkflow:
         if self.state.adopted:
             await self._take_up()
             self.check = asyncio.create_task(self._check())  # of those who held the cluster, nobody is there
-        parts = (self._watch(), book(self.state), self._ask(), keep(self.state), keep_leases(self.state))
+        parts = [self._watch(), book(self.state), self._ask(), keep(self.state), keep_leases(self.state)]
+        parts.append(read_ends(self.state, self._do, self._now))
         beside = [*(asyncio.create_task(part) for part in parts), *self.telling.tasks()]
         while True:
             self._show()
@@ -232,10 +234,10 @@ class ClusterWorkflow:
                     await self._start_job(self.state.jobs[job_id])
             case CancelJob(job_id, grace, reason):
                 await signal(job_workflow_id(name, self.state.uid, job_id), "cancel", grace, reason)
-            case AbandonJob(job_id, uid):
-                await signal(job_workflow_id(name, uid, job_id), "abandon")
-            case RanksLost(job_id, ranks):
-                ends = [RankEnd(rank=rank, code=LOST) for rank in ranks]
+            case AbandonJob(job_id, uid, stopped):
+                await signal(job_workflow_id(name, uid, job_id), "abandon", stopped)
+            case RanksLost(job_id, ranks, stopped):
+                ends = [RankEnd(rank=rank, code=UNREAD if rank in stopped else LOST) for rank in ranks]
                 await signal(job_workflow_id(name, self.state.uid, job_id), "rank_ended", ends)
             case NotifyLaunch(workflow_id, end):
                 await signal(workflow_id, "job_ended", end)
@@ -377,13 +379,20 @@ class ClusterWorkflow:
         return self.state.runs() and self.state.is_active() and bool(self.state.gang().nodes)
 
     async def _until_unwatched(self, watching: asyncio.Task[WatchReport], life: str) -> None:
-        """Returns when the watch has come back, or cancels it when there is nothing left to be seen."""
+        """Returns when the watch has come back, or cancels it when there is nothing left to be seen, or other nodes."""
+        nodes = self.state.reached()
 
         def is_needed() -> bool:
             return self.state.uid == life and self._is_watched()
 
+        def is_old() -> bool:
+            return is_needed() and self.state.reached() != nodes
+
         while not watching.done():
-            await workflow.wait_condition(lambda: watching.done() or not is_needed())
+            await workflow.wait_condition(lambda: watching.done() or not is_needed() or is_old())
+            if is_old():
+                watching.cancel()
+                return
             if self.state.uid == life and await wait_for(
                 lambda: watching.done() or is_needed(), LINGER, "for the last of the logs"
             ):
@@ -453,6 +462,19 @@ class ClusterWorkflow:
         state.unreachable_since = None
         if changes == state.changes:  # otherwise it may be from before what was done meanwhile
             self._do(state.observe(found, self._now()))
+            await self._clear_away(state.strays(found))
+
+    async def _clear_away(self, strays: list[str]) -> None:
+        """Deletes nodes that nobody will ever use. If it fails, the next look finds them again."""
+        for place in self.state.places if strays else []:
+            gang = self.state.tag(place).model_copy(update={"ids": strays})
+            what = f"delete {', '.join(strays)}: whoever made them is gone"
+            try:
+                await call(CloudCalls.delete_nodes, gang, what, kind="cloud", host=place.host, seconds=ASK_SECONDS)
+            except (SkyflowError, ActivityError) as error:
+                if is_being_cancelled():
+                    raise
+                workflow.logger.warning("%s could not be deleted: %s", strays, error)
 
     async def _look_after_all(self) -> None:
         state = self.state
@@ -530,8 +552,11 @@ class ClusterWorkflow:
                     seconds=DELETE_SECONDS,
                 )
         if life == state.uid:
+            repairing = op.kind in ("launch", "start") and op.exclusive and op.granted and bool(state.nodes)
             release = Release(workflow_id=op.workflow_id, nodes_deleted=making)
             self._do(state.release(release, self._now(), self._next_uid()))
+            if repairing:  # what it was making is nobody's now
+                await self._look_at_nodes()
 
     def _next_uid(self) -> str:
         return f"{workflow.now():%Y%m%dT%H%M%S}-{workflow.uuid4().hex[:8]}"
@@ -549,7 +574,7 @@ class ClusterWorkflow:
                 [CLUSTER.value_set(self.state.name), STATUS.value_set(self.state.status.value)]
             )
         workflow.set_current_details(self.state.details())
-        finished = [job.id for job in self.state.jobs.values() if job.status.is_terminal()]
+        finished = [job.id for job in self.state.jobs.values() if job.status.is_terminal() and not job.unread]
         for job_id in sorted(finished)[:-KEPT_JOBS]:
             del self.state.jobs[job_id]
 

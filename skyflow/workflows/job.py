@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.calls import GangStart, NodeCalls, RecordCall, UnitRequest
     from skyflow.models.job import (
         STOPPED_WITH_GANG,
+        UNREAD,
         Gang,
         GangState,
         JobEnd,
@@ -73,6 +74,7 @@ class JobWorkflow:
         self.abandoned = False
         self.start_failure: str | None = None
         """Why the cluster could not start it; empty if it could, None if that is not known."""
+        self.stopped = False
 
     @workflow.run
     async def run(self, request: JobRequest) -> JobEnd:
@@ -80,9 +82,7 @@ class JobWorkflow:
         await workflow.wait_condition(lambda: body.done() or self.abandoned)
         if self.abandoned and not body.done():
             body.cancel()
-            end = JobEnd(
-                job_id=request.job_id, status=JobStatus.CANCELLED, reason="Its nodes were stopped or taken down."
-            )
+            end = self._end_without_nodes()
         else:
             end = await body
         if end.status is JobStatus.CANCELLED and self.job.reason:
@@ -92,6 +92,14 @@ class JobWorkflow:
             await signal(request.launch, "job_ended", end)
         await self._record(end)
         return end
+
+    def _end_without_nodes(self) -> JobEnd:
+        gang = self.job.gang
+        if not self.stopped:
+            return JobEnd(job_id=self.request.job_id, status=JobStatus.CANCELLED, reason="Its nodes were taken down.")
+        for rank in gang.running():
+            gang.ended(RankEnd(rank=rank, code=UNREAD))
+        return gang.outcome(self.request.job_id)
 
     async def _run(self) -> JobEnd:
         if self.is_new:
@@ -201,9 +209,9 @@ class JobWorkflow:
             self.job.to_stop += self.job.gang.cancel()
 
     @workflow.signal
-    async def abandon(self) -> None:
-        """The nodes are gone; there is nothing left to wait for."""
-        self.abandoned = True
+    async def abandon(self, stopped: bool = False) -> None:
+        """The nodes are gone, or stopped; there is nothing left to wait for."""
+        self.abandoned, self.stopped = True, stopped
 
     @workflow.query
     def status(self) -> dict[str, Any]:

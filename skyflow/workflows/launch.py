@@ -56,7 +56,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.task import Task
     from skyflow.workflows.call import call, pauses, raise_if_cancelled, signal, wait_for
     from skyflow.workflows.provision import Provision, make_plan
-    from skyflow.workflows.start import start_nodes
+    from skyflow.workflows.repair import Repair
     from skyflow.workflows.telling import keep_callback, run_name
 
 STOP_PATIENCE = 30.0
@@ -136,10 +136,10 @@ class LaunchWorkflow:
             await self._provision()
         else:
             self._fit(len(self.nodes))
-        if self.reservation.stopped:
+        if self.reservation.stopped or self.reservation.lost:
             with self._stage(Stage.PROVISION):
-                self.has_started = True
-                self.nodes = await start_nodes(self.cluster, self.reservation, self.request.retry_until_up)
+                self.has_started = self.reservation.stopped
+                self.nodes = await Repair(self.cluster, self.reservation).run(self.request.retry_until_up)
         if self.request.workdir and Stage.SYNC_WORKDIR in self.stages:
             await self._sync(Stage.SYNC_WORKDIR, {"~/sky_workdir": self.request.workdir})
         if self.request.file_mounts and Stage.SYNC_FILE_MOUNTS in self.stages:
@@ -213,7 +213,7 @@ class LaunchWorkflow:
         self.progressed.waiting_for = ""
         self.progressed.uid, self.progressed.job_id = held.uid, held.job_id
         self.nodes, self.offer = held.nodes, held.offer
-        self.was_up = bool(held.nodes) and not held.stopped
+        self.was_up = bool(held.nodes) and not held.stopped and not held.lost
 
     async def _provision(self) -> None:
         """Until there are nodes. Between two rounds, this may begin a new history."""

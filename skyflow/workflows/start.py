@@ -1,67 +1,24 @@
-"""StartWorkflow: reserve the cluster, start its nodes where they are, report."""
+"""StartWorkflow: reserve the cluster, start its nodes where they are, make anew those that are gone, report."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from skyflow.errors import (
-        ClusterNotUpError,
-        LaunchCancelledError,
-        ProvisionError,
-        ResourcesUnavailableError,
-        SkyflowError,
-    )
-    from skyflow.models.calls import AutostopCall, CloudCalls, ClusterCalls, NodesCall
-    from skyflow.models.node import GangRef, Node
-    from skyflow.models.operation import AutostopSetting, CancelRequest, NodesReport, Reservation
-    from skyflow.workflows.call import call, pauses
+    from skyflow.errors import LaunchCancelledError, SkyflowError
+    from skyflow.models.calls import AutostopCall, ClusterCalls
+    from skyflow.models.operation import AutostopSetting, CancelRequest
+    from skyflow.workflows.call import call
     from skyflow.workflows.operation import FAILURES, Operation, OperationRequest
-
-
-async def start_nodes(cluster: str, held: Reservation, retry_until_up: bool) -> list[Node]:
-    """Starts the nodes of a stopped cluster, at the place where their disks are, and hands them to the cluster.
-
-    Raises:
-        ResourcesUnavailableError: that place cannot give them now. There is no other (PARITY C05).
-        ClusterNotUpError: some of them are gone.
-    """
-    assert held.offer is not None
-    offer = held.offer
-    gang = GangRef(deployment=held.deployment, cluster=cluster, uid=held.uid, cloud=offer.cloud, host=offer.host)
-    for pause in pauses(held.check_seconds):
-        try:
-            nodes = await call(
-                CloudCalls.start_nodes, gang, f"START · the nodes in {offer.place}", kind="cloud", host=offer.host
-            )
-            break
-        except ProvisionError as error:
-            if not retry_until_up:
-                raise ResourcesUnavailableError(
-                    f"Cluster {cluster!r} cannot be started: {error} "
-                    "Its disks are there, so it can start nowhere else. Wait with --retry-until-up."
-                ) from error
-        await workflow.sleep(timedelta(seconds=pause), summary="until the start is tried again")
-    report = NodesReport(
-        workflow_id=workflow.info().workflow_id, uid=held.uid, nodes=nodes, offer=offer, ports=held.ports or []
-    )
-    call_report = NodesCall(cluster=cluster, report=report)
-    await call(ClusterCalls.report_nodes, call_report, "START · hand the nodes to the cluster")
-    if gone := len(held.nodes) - len({node.id for node in nodes} & {node.id for node in held.nodes}):
-        raise ClusterNotUpError(
-            f"Cluster {cluster!r} has lost {gone} of its nodes while it was stopped. Take it down, then launch again: "
-            f"skyflow down {cluster}"
-        )
-    return nodes
+    from skyflow.workflows.repair import Repair
 
 
 @workflow.defn(failure_exception_types=[SkyflowError])
 class StartWorkflow(Operation):
-    """Starts a stopped cluster. One that runs stays as it is."""
+    """Starts a stopped cluster, and repairs one that has lost nodes. One that runs stays as it is."""
 
     kind = "start"
 
@@ -88,8 +45,10 @@ class StartWorkflow(Operation):
         held = await self.reserve(asked)
         started = 0
         try:
-            if held.stopped or asked.force:
-                started = len(await start_nodes(asked.cluster, held, asked.retry_until_up))
+            if held.stopped or held.lost or asked.force:
+                repair = Repair(asked.cluster, held, asked.force)
+                await repair.run(asked.retry_until_up)
+                started = repair.count
             if asked.idle_minutes_to_autostop is not None:
                 setting = AutostopSetting(
                     minutes=asked.idle_minutes_to_autostop, down=asked.down, wait_for=asked.wait_for

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,12 @@ def workflow(lab: Lab, *words: str) -> Any:
 
 
 def wait_until_it_runs(folder: Path) -> None:
+    wait((folder / "count/run-0").exists)
+
+
+def wait(what: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 90
-    while not (folder / "count/run-0").exists():
+    while not what():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -73,7 +78,7 @@ def wait_until_it_runs(folder: Path) -> None:
 ADOPTION = ("adopt_life", "find_nodes", "list_lives", "list_units")
 OTHERS = (
     "cancel_units", "close_intervals", "count_running", "describe_nodes", "find_hardware", "keep_callback",
-    "post_changes", "run_callbacks", "start_nodes", "stop_nodes",
+    "post_changes", "read_ends", "run_callbacks", "start_nodes", "stop_nodes",
     *ADOPTION,
 )  # fmt: skip
 """Those that a launch does not need if nothing goes wrong."""
@@ -132,6 +137,48 @@ def test_death_around_stop_and_start(lab: Lab, tmp_path: Path) -> None:
     assert (row["num_nodes"], row["status"]) == (2, "UP")
     lab.ok("down", "c-stop", "-y")
     lab.wait_for_no_nodes()
+
+
+def test_death_around_a_repair(lab: Lab) -> None:
+    lab.ok("launch", "-c", "c-repair", "--num-nodes", "2", "-y", "echo kept > ~/kept", timeout=120)
+    lab.ok("local", "preempt", "c-repair", "1")
+    lab.ok("status", "-r", "c-repair", timeout=120)
+    names = ("describe_nodes", "delete_nodes", "create_nodes", "report_nodes")
+    deaths = [f"{name}.{when}" for name in names for when in ("before", "after")]
+    lab.fate(*deaths)
+    lab.ok("start", "c-repair", "-y", timeout=200)
+    assert lab.met(*deaths)
+    assert sorted(node["rank"] for node in lab.nodes_of("c-repair")) == [0, 1]
+    out = lab.ok("exec", "c-repair", "--num-nodes", "2", "cat ~/kept || echo new", timeout=120)
+    assert (out.count("kept\n"), out.count("new\n")) == (1, 1)
+    lab.ok("down", "c-repair", "-y")
+    lab.wait_for_no_nodes()
+
+
+def test_death_around_an_end_that_is_read_late(lab: Lab, tmp_path: Path) -> None:
+    """The worker sleeps while the job ends and the nodes are stopped; then it dies while it reads that."""
+    task = make_task(tmp_path, 4)
+    lab.ok("launch", "-c", "c-late", "-d", task.name, cwd=tmp_path)
+    wait_until_it_runs(tmp_path)
+    worker = lab.kill("worker", signal.SIGSTOP)
+    wait(lambda: len([*lab.home.glob(".skyflow/local/nodes/*/home/.skyflow/jobs/*/1/end")]) == 2)
+    lab.ok("local", "stop", "c-late")
+    worker.send_signal(signal.SIGCONT)
+    lab.ok("status", "-r", "c-late", timeout=120)
+    wait(lambda: statuses(lab, "c-late") == ["FAILED_DRIVER"])
+    deaths = [f"{name}.{when}" for name in ("read_ends", "record_job") for when in ("before", "after")]
+    lab.fate(*deaths)
+    lab.ok("start", "-y", "c-late", timeout=120)
+    wait(lambda: statuses(lab, "c-late") == ["SUCCEEDED"])
+    assert lab.met(*deaths)
+    assert lab.run("logs", "c-late", "1", timeout=120).stdout.count("input\n") == 4
+    assert counts(tmp_path) == ONCE
+    lab.ok("down", "c-late", "-y")
+    lab.wait_for_no_nodes()
+
+
+def statuses(lab: Lab, cluster: str) -> list[str]:
+    return [row["status"] for row in json.loads(lab.ok("queue", cluster, "-o", "json", timeout=120))]
 
 
 def test_death_around_a_dry_run(lab: Lab) -> None:

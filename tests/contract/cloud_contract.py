@@ -68,6 +68,32 @@ class CloudContract:
         assert await world.cloud.create_nodes(request) == nodes
         assert (await world.run(nodes[1], "cat file")).stdout == b"precious\n"
 
+    async def test_a_missing_node_is_made_beside_the_others(self, world: World) -> None:
+        request = world.request(num_nodes=3)
+        old = await world.cloud.create_nodes(request)
+        await world.run(old[0], "echo precious > file")
+        gang = world.reference(request)
+        lost = gang.model_copy(update={"ids": [old[1].id]})
+        assert [await world.cloud.delete_nodes(lost), await world.cloud.delete_nodes(lost)] == [1, 0]
+        again = world.request(num_nodes=3, ranks=[1], generation=1, launch_id="start/dev/1")
+        [new] = await world.cloud.create_nodes(again)
+        assert (await world.cloud.create_nodes(again)) == [new]
+        assert (new.rank, new.generation) == (1, 1) and new.id not in [node.id for node in old]
+        found = {status.node.id for status in await world.cloud.describe_nodes(gang) if status.state == "running"}
+        assert found == {old[0].id, new.id, old[2].id}
+        assert (await world.run(old[0], "cat file")).stdout == b"precious\n"
+        assert (await world.run(new, "ls ~/file")).status != 0
+        assert await world.cloud.delete_nodes(world.reference(again, again.launch_id)) == 1
+
+    async def test_nodes_are_deleted_by_id_only_if_they_are_of_that_life(self, world: World) -> None:
+        request = world.request()
+        [node] = await world.cloud.create_nodes(request)
+        for other in (world.request(uid="20261125T000000-00000000"), world.request(cluster="other")):
+            foreign = world.reference(other).model_copy(update={"ids": [node.id, "unknown"]})
+            assert await world.cloud.delete_nodes(foreign) == 0
+        assert await world.cloud.delete_nodes(world.reference(request).model_copy(update={"ids": []})) == 0
+        assert len(await world.cloud.describe_nodes(world.reference(request))) == 1
+
     @pytest.mark.parametrize("steps", [1, 3, 10, 30])
     async def test_replay_after_a_lost_answer(self, world: World, steps: int) -> None:
         request = world.request(num_nodes=2)

@@ -112,6 +112,55 @@ def test_a_cluster_of_which_a_part_is_stopped_can_be_started(user: User) -> None
     until(lambda: user.run("status", "part").returncode == 3)
 
 
+def test_a_cluster_that_has_lost_nodes_is_repaired(user: User, tmp_path: Path) -> None:
+    (tmp_path / "code").write_text("code\n")
+    (tmp_path / "task.yaml").write_text("workdir: .\nnum_nodes: 3\nrun: cat code; touch ~/kept\n")
+    assert user.ok("launch", "-y", "-c", "hurt", "task.yaml", cwd=tmp_path).count("code\n") == 3
+    user.ok("exec", "-d", "hurt", "until [ -e ~/end ]; do sleep 0.1; done; echo went on")
+    until(lambda: json.loads(user.ok("queue", "hurt", "-o", "json"))[0]["status"] == "RUNNING")
+    [rank] = json.loads(user.ok("queue", "hurt", "-o", "json"))[0]["ranks"]
+    others = sorted({0, 1, 2} - {rank})
+    kept = next(node["id"] for node in user.nodes_of("hurt") if node["rank"] == rank)
+    user.ok("local", "preempt", "hurt", *map(str, others))
+    assert "INIT (2 lost)" in user.ok("status", "-r", "hurt")
+    refused = user.run("exec", "hurt", "true")
+    assert (refused.returncode, refused.stderr.splitlines()[-1]) == (
+        3,
+        f"skyflow: Cluster 'hurt' has lost its node(s) {', '.join(map(str, others))}. "
+        "Make them anew: skyflow start hurt",
+    )
+
+    user.ok("local", "stockout")
+    failed = user.run("start", "-y", "hurt")
+    assert failed.returncode == 4, failed.stderr
+    assert "Cluster 'hurt' stays without its node(s): There is no capacity in local-a" in failed.stderr
+    assert [node["id"] for node in user.nodes_of("hurt")] == [kept]
+    assert view(user, "hurt")["lost"] == others
+    user.ok("local", "clear", "--all")
+
+    assert "Cluster hurt is up (2 node(s) started)." in user.run("start", "-y", "hurt").stderr
+    assert view(user, "hurt")["status"] == "UP"
+    assert [node["rank"] for node in sorted(user.nodes_of("hurt"), key=lambda node: node["rank"])] == [0, 1, 2]
+    user.ok("ssh", "hurt", "true")
+    out = user.ok(
+        "exec", "hurt", "--num-nodes", "3", "--cpus", "1", "[ -e ~/kept ] && echo old || echo new; touch ~/end"
+    )
+    assert (out.count("old\n"), out.count("new\n")) == (1, 2)
+    until(lambda: "went on" in user.run("logs", "--no-follow", "hurt", "2").stdout)
+    until(lambda: json.loads(user.ok("queue", "hurt", "-o", "json"))[1]["status"] == "SUCCEEDED")
+
+    user.ok("local", "preempt", "hurt", "0")
+    user.ok("status", "-r", "hurt")
+    assert user.ok("launch", "-y", "-c", "hurt", "task.yaml", cwd=tmp_path).count("code\n") == 3
+    assert user.ok("ssh", "hurt", "ls ~/kept").endswith("/kept\n")
+    told = [event["what"] for event in json.loads(user.ok("events", "hurt", "-o", "json"))]
+    assert "Start ended: 2 node(s)." in told
+    [row] = [row for row in json.loads(user.ok("cost-report", "-o", "json")) if row["name"] == "hurt"]
+    assert (row["num_nodes"], row["status"]) == (3, "UP")
+    user.ok("down", "-y", "hurt")
+    assert user.nodes_of("hurt") == []
+
+
 def test_a_graceful_stop_lets_a_job_end_by_itself(user: User, life: str) -> None:
     user.ok("exec", "-d", life, "trap 'sleep 1; echo saved > ~/saved; exit' TERM; echo ready; sleep 1000 & wait")
     until(lambda: "ready" in user.ok("logs", "--no-follow", life))

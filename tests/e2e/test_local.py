@@ -94,7 +94,7 @@ def test_preempt(user: User) -> None:
     until(lambda: status(user, "spot") == "FAILED_DRIVER")
     refused = user.run("exec", "spot", "true")
     assert refused.returncode == 3
-    assert "has lost its node(s) 1. Take it down, then launch again: skyflow down spot" in refused.stderr
+    assert "has lost its node(s) 1. Make them anew: skyflow start spot" in refused.stderr
     assert "spot" in user.ok("status")
     user.ok("down", "-y", "spot")
 

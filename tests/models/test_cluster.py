@@ -344,14 +344,16 @@ def test_a_down_does_not_wait_for_the_job_of_a_launch_behind_it() -> None:
     assert [action.workflow_id for action in actions if isinstance(action, Grant)] == ["d"]
 
 
-def test_a_cluster_that_lost_a_node_can_only_be_taken_down() -> None:
+def test_a_cluster_that_lost_a_node_can_be_repaired_stopped_and_taken_down() -> None:
     state = fresh()
     launch(state, "a", nodes=2)
     assert state.nodes_away([1], [], 2) == []
     assert state.status is ClusterStatus.INIT
-    for kind in ("exec", "launch"):
-        with pytest.raises(ClusterNotUpError, match=r"lost its node\(s\) 1\. .* skyflow down dev"):
-            state.reserve(Reserve(workflow_id="x", kind=kind), 2)
+    with pytest.raises(ClusterNotUpError, match=r"lost its node\(s\) 1\. Make them anew: skyflow start dev"):
+        state.reserve(Reserve(workflow_id="exec", kind="exec"), 3)
+    for kind in ("launch", "start", "stop", "down"):
+        again = state.model_copy(deep=True)
+        again.reserve(Reserve(workflow_id=kind, kind=kind), 3)  # type: ignore[arg-type]
     state.release(Release(workflow_id="a"), 2, "life-2")
     state.reserve(Reserve(workflow_id="d", kind="down"), 3)
     assert state.reserve(Reserve(workflow_id="b", kind="launch"), 3)[0].granted is False
@@ -430,12 +432,12 @@ def test_the_state_survives_continue_as_new() -> None:
 
 EVENTS = (
     "launch exec stop start down release discard nodes stopped deleted submit cancel started end gone halted seen "
-    "later purge purged"
+    "later purge purged part"
 ).split()
 
 
-@given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 3))))
-def test_whatever_happens(events: list[tuple[str, int]]) -> None:
+@given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 3))), st.integers(1, 3))
+def test_whatever_happens(events: list[tuple[str, int]], size: int) -> None:
     """Who changes nodes is alone, nobody waits in vain, a job starts once, never after its end, never on nothing."""
     state = fresh()
     starts: set[tuple[str, int]] = set()
@@ -443,7 +445,7 @@ def test_whatever_happens(events: list[tuple[str, int]]) -> None:
     for step, (event, which) in enumerate(events):
         name = f"w{which}"
         try:
-            actions = happen(state, event, name, step)
+            actions = happen(state, event, name, step, size)
         except (ClusterDoesNotExist, ClusterNotUpError, LaunchCancelledError):
             actions = []
         if any(isinstance(action, LifeEnded) and action.left for action in actions):
@@ -454,8 +456,9 @@ def test_whatever_happens(events: list[tuple[str, int]]) -> None:
                 starts.add((state.uid, action.job_id))
                 assert not state.jobs[action.job_id].status.is_terminal()
                 assert state.runs()
-        pending = {job.id for job in state.active_jobs() if job.status is JobStatus.PENDING and not job.ranks}
-        granted = [op for op in state.operations if op.granted and op.job_id not in pending]
+                assert not {*state.lost, *state.halted}.intersection(state.jobs[action.job_id].ranks)
+        handed_over = {job.id for job in state.jobs.values() if job.spec}
+        granted = [op for op in state.operations if op.granted and op.job_id not in handed_over]
         purging = any(op.purge for op in granted)
         assert purging or not any(op.exclusive for op in granted) or len(granted) == 1
         waiting = {op.job_id for op in state.operations if not op.granted}
@@ -467,7 +470,8 @@ def test_whatever_happens(events: list[tuple[str, int]]) -> None:
         counts = state.stopped and state.clock_rule() is not None and not state.awaits_start()
         assert state.is_active() or not counts or state.idle_since is not None, "stopped for good, and no clock runs"
         counts = state.runs() or state.stopped_unseen is not None
-        assert set(state.up) == {node.rank for node in state.nodes if counts} - set(state.lost), "it costs, unseen"
+        there = [node for node in state.nodes if counts and node.rank not in {*state.lost, *state.halted}]
+        assert {rank: one.node for rank, one in state.up.items()} == {one.rank: one.id for one in there}, "unseen cost"
         for interval in state.unbooked:  # what is told later about the same interval is its end
             booked[interval.started, interval.node] = interval
         state.unbooked = []
@@ -477,7 +481,16 @@ def test_whatever_happens(events: list[tuple[str, int]]) -> None:
 STARTERS = ("launch", "start")
 
 
-def happen(state: ClusterState, event: str, name: str, step: int) -> list[Action]:
+def made(state: ClusterState, step: int, size: int) -> list[Node]:
+    """All nodes of a cluster, after those that it had lost were made anew."""
+    if not state.nodes:
+        return [node(rank) for rank in range(size)]
+    return [
+        one.model_copy(update={"id": f"n{one.rank}-{step}"}) if one.rank in state.lost else one for one in state.nodes
+    ]
+
+
+def happen(state: ClusterState, event: str, name: str, step: int, size: int) -> list[Action]:
     """One thing that may happen at any time, as far as its sender may do it."""
     holder = next((op for op in state.operations if op.workflow_id == name), None)
     job = next((job for job in state.active_jobs() if job.launch == name), None)
@@ -490,7 +503,14 @@ def happen(state: ClusterState, event: str, name: str, step: int) -> list[Action
         case "stopped" if holder is not None and holder.granted and holder.kind == "stop":
             return state.release(Release(workflow_id=name, nodes_stopped=True), step, f"life-{step}")
         case "nodes" if holder is not None and holder.exclusive and holder.kind in STARTERS and holder.granted:
-            return state.report_nodes(NodesReport(workflow_id=name, uid=state.uid, nodes=[node(0)], offer=OFFER), step)
+            nodes = made(state, step, size)
+            return state.report_nodes(NodesReport(workflow_id=name, uid=state.uid, nodes=nodes, offer=OFFER), step)
+        case "part" if holder is not None and holder.exclusive and holder.kind in STARTERS and holder.granted:
+            if not state.runs():
+                return []
+            nodes = [one for one in state.nodes if one.rank not in state.lost]
+            report = NodesReport(workflow_id=name, uid=state.uid, nodes=nodes, offer=OFFER, partial=True)
+            return state.report_nodes(report, step)
         case "deleted" if holder is not None and holder.granted and holder.kind == "down":
             return state.release(Release(workflow_id=name, nodes_deleted=True), step, f"life-{step}")
         case "submit" if holder is not None and holder.granted and holder.job_id is not None and state.nodes:
@@ -512,11 +532,11 @@ def happen(state: ClusterState, event: str, name: str, step: int) -> list[Action
             done = Release(workflow_id=name, nodes_stopped=stop, nodes_deleted=not stop, purged=True)
             return state.release(done, step, f"life-{step}")
         case "gone" if state.nodes:
-            return state.nodes_away([0], [], step)
+            return state.nodes_away([step % len(state.nodes)], [], step)
         case "halted" if state.nodes:
-            return state.nodes_away([], [0], step)
+            return state.nodes_away([], [step % len(state.nodes)], step)
         case "seen" if state.nodes:
-            return state.observe([NodeStatus(node=node(0), state="running")], step)
+            return state.observe([NodeStatus(node=one, state="running") for one in state.nodes], step)
     return []
 
 
@@ -1054,6 +1074,8 @@ def in_state(name: str) -> ClusterState:
             stopped(state)
         case "one lost":
             state.nodes_away([1], [], 2)
+        case "all lost":
+            state.nodes_away([0, 1], [], 2)
         case "one stopped":
             state.nodes_away([], [1], 2)
         case "being stopped":
@@ -1069,7 +1091,8 @@ ANSWERS = {
     "being made": "waits ClusterNotUpError ClusterNotUpError waits waits now",
     "up": "now now now now now now",
     "stopped": "now ClusterNotUpError now now now ClusterNotUpError",
-    "one lost": "ClusterNotUpError ClusterNotUpError now ClusterNotUpError now now",
+    "one lost": "now ClusterNotUpError now now now now",
+    "all lost": "ClusterNotUpError ClusterNotUpError now ClusterNotUpError now now",
     "one stopped": "now ClusterNotUpError now now now now",
     "being stopped": "waits ClusterNotUpError waits waits waits now",
     "being taken down": "waits ClusterNotUpError waits waits waits now",

@@ -16,7 +16,7 @@ from skyflow.errors import StoreError
 from skyflow.models.job import LOST
 from skyflow.nodes import runner
 from skyflow.nodes.connection import Connections
-from skyflow.nodes.watch import Event, Pace, WatchResult, drain, watch
+from skyflow.nodes.watch import Event, Pace, WatchResult, drain, ship_rest, watch
 
 from .conftest import UID, Gate, connect_with, until
 from .server import SshServer
@@ -297,6 +297,21 @@ async def test_drain_ships_what_is_left(lab: Lab) -> None:
     await lab.wait(1, "1")
     assert await drain(nodes, lab.connect, UID, "1", lab.sink) == {1: 0}
     await lab.servers[0].start()
+
+
+async def test_the_rest_of_a_log_is_shipped_only_of_what_has_ended(lab: Lab) -> None:
+    gate = Gate(lab.servers[0].home / "gate")
+    await lab.start(0, "1", "echo x; read x <~/gate")
+    async with lab.connect(lab.servers[0].node) as conn:
+        assert await ship_rest(conn, UID, "none", lab.sink) is None
+        state = await ship_rest(conn, UID, "1", lab.sink)
+        assert state is not None and (state.state, state.code, state.end) == ("running", None, None)
+        assert lab.sink.logs == {}
+        await gate.open()
+        await lab.wait(0, "1")
+        state = await ship_rest(conn, UID, "1", lab.sink)
+        assert state is not None and (state.code, lab.sink.logs["1", 0]) == (0, b"x\n")
+        assert state.end is not None and abs(state.end - time.time()) < 60
 
 
 async def test_cursors_hold_back_what_is_not_told(lab: Lab) -> None:

@@ -48,7 +48,7 @@ from skyflow.models.calls import (
 )
 from skyflow.models.change import CallbackSpec, Change, Told
 from skyflow.models.cluster import ClusterState
-from skyflow.models.job import Gang, RankEnd, Units
+from skyflow.models.job import LOST, Gang, RankEnd, Units
 from skyflow.models.name import cluster_workflow_id, task_queue
 from skyflow.models.node import GangRef, GangRequest, Node, NodeStatus, Offer, TaggedNode
 from skyflow.models.operation import Expect, Place
@@ -98,6 +98,10 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
     """Cluster → what its nodes were told."""
     no_lease: list[Exception] = field(default_factory=list)
     """What they answer to the next ones."""
+    no_read: list[Exception] = field(default_factory=list)
+    """What they answer to the next questions how a job has ended."""
+    read_at: float | None = None
+    """When it has, by their clocks."""
     session: float | None = None
     """How many seconds ago a user was last seen."""
     silent: bool = False
@@ -166,13 +170,13 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
         self.tried.append(request)
         expect = Expect(uid=request.uid, place=Place(cloud=request.offer.cloud, host=request.offer.host))
         await update(self.client, request.cluster, "expect", expect)
-        ranks = range(request.num_nodes)
+        ranks = request.wanted()
         if request.offer.zone in self.failures:
-            self.nodes[request.token(0)] = request  # a partial gang
+            self.nodes[request.token(ranks[0])] = request  # a partial gang
             raise self.failures[request.offer.zone].with_traceback(None)
         for rank in ranks:
             self.nodes[request.token(rank)] = request
-        return [self.node(request.token(rank), rank) for rank in ranks]
+        return [self.made(request.token(rank)) for rank in ranks]
 
     @activity.defn
     async def delete_nodes(self, gang: GangRef) -> int:
@@ -181,6 +185,7 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
             token
             for token, made in self.nodes.items()
             if made.uid == gang.uid and gang.launch_id in (None, made.launch_id) and gang.cloud == made.offer.cloud
+            if gang.ids is None or token in gang.ids
         ]
         for token in mine:
             del self.nodes[token]
@@ -192,10 +197,8 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
         if self.unknown:
             raise NodeUnreachableError("The cloud does not answer.")
         mine = [token for token, made in self.nodes.items() if made.uid == gang.uid]
-        ranks = {token: rank for made in self.nodes.values() for rank in range(9) for token in [made.token(rank)]}
         return [
-            NodeStatus(node=self.node(token, ranks[token]), state="stopped" if token in self.stopped else "running")
-            for token in mine
+            NodeStatus(node=self.made(token), state="stopped" if token in self.stopped else "running") for token in mine
         ]
 
     @activity.defn
@@ -213,7 +216,13 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
             raise self.no_start.pop()
         mine = [token for token, made in self.nodes.items() if made.uid == gang.uid]
         self.stopped -= set(mine)
-        return [self.node(token, rank) for rank, token in enumerate(mine)]
+        return sorted((self.made(token) for token in mine), key=lambda node: node.rank)
+
+    def made(self, token: str) -> Node:
+        """A node that exists, with the rank that it was made for."""
+        made = self.nodes[token]
+        rank = next(rank for rank in range(made.num_nodes) if made.token(rank) == token)
+        return self.node(token, rank).model_copy(update={"generation": made.generation})
 
     @staticmethod
     def node(token: str, rank: int) -> Node:
@@ -262,6 +271,14 @@ class World(PlanCalls, LedgerCalls, LifeCalls, CloudCalls, SyncCalls, NodeCalls,
         self.calls.append("list_ended")
         ranks = [node.rank for node in request.gang.nodes if (request.unit, node.rank) in self.ended]
         return [RankEnd(rank=rank, code=self.ended[request.unit, rank]) for rank in ranks]
+
+    @activity.defn
+    async def read_ends(self, request: UnitRequest) -> list[RankEnd]:
+        self.calls.append(f"read_ends {request.unit}")
+        if self.no_read:
+            raise self.no_read.pop()
+        known = {node.rank: self.ended.get((request.unit, node.rank), LOST) for node in request.gang.nodes}
+        return [RankEnd(rank=rank, code=code, at=self.read_at) for rank, code in known.items()]
 
     @activity.defn
     async def count_running(self, gang: GangRef) -> int:

@@ -84,7 +84,7 @@ class LocalCloud:
         delay = lab.delay(offer)
         question = {
             "op": "create",
-            "nodes": [asdict(self._spec(request, rank)) for rank in range(request.num_nodes)],
+            "nodes": [asdict(self._spec(request, rank)) for rank in request.wanted()],
             "limits": [asdict(limit) for limit in lab.limits(offer)],
             "delay": delay,
         }
@@ -107,8 +107,10 @@ class LocalCloud:
 
     async def delete_nodes(self, gang: GangRef) -> int:
         """See Cloud. Returns when all processes of the nodes are gone, and their folders."""
-        answer = await self._ask({"op": "delete", "match": self._tags(gang)}, DELETE_SECONDS)
-        return int(answer["count"])
+        tags = self._tags(gang)
+        matches = [tags] if gang.ids is None else [{**tags, "id": node_id} for node_id in gang.ids]
+        answers = [await self._ask({"op": "delete", "match": match}, DELETE_SECONDS) for match in matches]
+        return sum(int(answer["count"]) for answer in answers)
 
     async def stop_nodes(self, gang: GangRef) -> int:
         """See Cloud. What runs there is asked to end, and killed after a short grace; `tmp/` is emptied."""
