@@ -145,7 +145,7 @@ class ClusterClient(WorkflowClient):
     ) -> int:
         """Starts a stopped cluster, where it was, and makes nodes anew that it has lost, beside the others.
 
-        Returns how many nodes were started or made: none if it runs.
+        Returns how many nodes run now; 0 if none had to be started or made.
 
         Args:
             cluster_name: of the cluster.

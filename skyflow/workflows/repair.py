@@ -36,8 +36,6 @@ class Repair:
         self.offer = held.offer
         self.starts = held.stopped or force
         self.tries = 0
-        self.count = 0
-        """How many nodes were started or made."""
 
     async def run(self, retry_until_up: bool) -> list[Node]:
         """Returns all nodes of the cluster.
@@ -69,7 +67,6 @@ class Repair:
         missing = sorted({node.rank for node in self.held.nodes} - {node.rank for node in there})
         if not missing:
             await self._report(there)
-            self.count = len(there)
             return there
         if self.held.up:
             await self._report(there, partial=True)
@@ -78,7 +75,6 @@ class Repair:
                 f"Cluster {self.cluster!r} has lost its node(s) {', '.join(map(str, missing))}, as is known only now. "
                 f"Make them anew: skyflow start {self.cluster}"
             )
-        self.count = len(missing) if self.held.up else len(self.held.nodes)
         strays = [node.id for node in found if node.id not in wanted]
         await self._delete_old([*strays, *(node.id for node in self.held.nodes if node.rank in missing)])
         return await self._make(missing, there)

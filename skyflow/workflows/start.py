@@ -46,9 +46,7 @@ class StartWorkflow(Operation):
         started = 0
         try:
             if held.stopped or held.lost or asked.force:
-                repair = Repair(asked.cluster, held, asked.force)
-                await repair.run(asked.retry_until_up)
-                started = repair.count
+                started = len(await Repair(asked.cluster, held, asked.force).run(asked.retry_until_up))
             if asked.idle_minutes_to_autostop is not None:
                 setting = AutostopSetting(
                     minutes=asked.idle_minutes_to_autostop, down=asked.down, wait_for=asked.wait_for
