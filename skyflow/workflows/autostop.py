@@ -59,6 +59,8 @@ class AutostopState(Wire):
     """Until when, in epoch seconds, the cluster is known to be there, or says so again: nobody has to look for it."""
     cleaning: bool = False
     """Whether the cluster's workflow is gone, or has given up these nodes."""
+    answered: float = 0
+    """When, in epoch seconds, nodes that belong to nobody last said what runs there, or were first asked."""
     purged: bool = False
     """Whether it has given them up: they are deleted whatever runs there."""
 
@@ -103,11 +105,14 @@ class AutostopWorkflow:
         clock = self.state.clock
         if clock is None or clock.rule is None:
             return None
-        return max(0.0, clock.since + clock.rule.minutes * 60 - workflow.now().timestamp())
+        return max(0.0, clock.since + clock.rule.minutes * 60 - self._now())
 
     def _seconds_to_look(self) -> float:
-        heard = self.state.heard_until - workflow.now().timestamp()
+        heard = self.state.heard_until - self._now()
         return heard if heard > 0 else self.state.check_seconds * CHECKS_APART
+
+    def _now(self) -> float:
+        return workflow.now().timestamp()
 
     async def _tell(self) -> bool:
         assert self.state.clock is not None
@@ -150,12 +155,12 @@ class AutostopWorkflow:
                 await self._begin_anew_if_long()
             else:
                 self.state.places.remove(place)
-        closing = ClosingCall(cluster=self.state.cluster, uid=self.state.uid, ended=workflow.now().timestamp())
+        closing = ClosingCall(cluster=self.state.cluster, uid=self.state.uid, ended=self._now())
         await call(LedgerCalls.close_intervals, closing, "ledger: nothing is up any more")
 
     async def _until_nothing_runs(self, gang: GangRef) -> None:
         """Waits for what runs on these nodes. That they cannot be asked says nothing, until it has for very long."""
-        heard = workflow.now()
+        self.state.answered = self.state.answered or self._now()
         for pause in pauses(self.state.check_seconds):
             try:
                 running = await call(
@@ -166,11 +171,12 @@ class AutostopWorkflow:
                     host=gang.host,
                     seconds=ASK_SECONDS,
                 )
-                heard = workflow.now()
+                self.state.answered = self._now()
             except (SkyflowError, ActivityError) as error:
                 workflow.logger.warning("the nodes of %s could not be asked: %s", gang.cluster, error)
-                running = 1 if (workflow.now() - heard).total_seconds() < SILENT_SECONDS else 0
+                running = 1 if self._now() - self.state.answered < SILENT_SECONDS else 0
             if not running:
+                self.state.answered = 0
                 return
             await workflow.sleep(timedelta(seconds=pause), summary="until they are asked again")
             await self._begin_anew_if_long()
@@ -184,7 +190,7 @@ class AutostopWorkflow:
     async def idle(self, clock: Clock) -> None:
         """The cluster is idle: start the clock. Before its first check, it does not say that it is there."""
         self.state.clock, self.changed = clock, True
-        self.state.heard_until = workflow.now().timestamp() + FIRST_WORD * self.state.check_seconds
+        self.state.heard_until = self._now() + FIRST_WORD * self.state.check_seconds
 
     @workflow.signal
     async def alive(self, until: float) -> None:

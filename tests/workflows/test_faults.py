@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +13,12 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from skyflow.errors import NodeUnreachableError, ProvisionError, SkyflowError
 from skyflow.models.calls import GangStart, JobSubmission, UnitRequest
+from skyflow.models.cluster import ClusterState
 from skyflow.models.job import RankEnd
 from skyflow.models.name import autostop_workflow_id, cluster_workflow_id, job_workflow_id
 from skyflow.models.node import GangRef, GangRequest, Node
+from skyflow.models.operation import Place
+from skyflow.workflows.autostop import SILENT_SECONDS, AutostopState
 from tests.workflows.conftest import Clusters, World, served
 from tests.workflows.test_launch import closed, failure, start, status_of, until
 
@@ -200,6 +204,34 @@ async def test_a_guardian_waits_for_nodes_that_cannot_answer(world: IllWorld, un
     assert len(world.nodes) == 1
     world.broken.clear()
     world.ended["1", 0] = 0
+    await until(lambda: closed(world.client, guardian.id))
+    assert world.nodes == {}
+
+
+async def test_nodes_that_have_not_answered_for_a_day_are_deleted_also_in_a_new_history(
+    world: IllWorld, unique: str
+) -> None:
+    """The guardian's history begins anew many times in a day; since when they are silent is kept."""
+    handle = await start(world.client, unique, {"task": TASK, "cluster": unique, "detach_run": True})
+    await handle.result()
+    await saw(world, "start_gang 1")
+    uid = await uid_of(world, unique)
+    world.broken["count_running"] = FULL
+    cluster = world.client.get_workflow_handle(cluster_workflow_id(unique))
+    deployment = (await cluster.query("life", result_type=ClusterState)).deployment
+    guardian = world.client.get_workflow_handle(autostop_workflow_id(unique, uid))
+    await guardian.terminate()
+    await cluster.terminate()
+    left = AutostopState(
+        cluster=unique,
+        uid=uid,
+        deployment=deployment,
+        check_seconds=1,
+        places=[Place(cloud="fake")],
+        cleaning=True,
+        answered=time.time() - SILENT_SECONDS - 1,
+    )
+    await world.client.start_workflow("AutostopWorkflow", left, id=guardian.id, task_queue="skyflow")
     await until(lambda: closed(world.client, guardian.id))
     assert world.nodes == {}
 
