@@ -203,9 +203,11 @@ class ClusterWorkflow:
         return is_long and self._is_quiet() and not self.starts and not self.telling.is_at_work()
 
     def _is_calm(self) -> bool:
-        """Whether nobody has used the cluster since the last check, and that is over: so are watch and logs."""
+        """Whether nobody has used the cluster since the last check, and nothing is left to be done: also no logs to be
+        watched, and nothing that failed and is tried ever more rarely, which a new run would not know."""
         checked = self.check is None or self.check.done()
-        return self.state.looks > 0 and checked and not self.state.is_active()
+        told = self.telling.is_done() and not self.state.is_lease_due()
+        return self.state.looks > 0 and checked and told and not self.state.is_active()
 
     def _is_quiet(self) -> bool:
         return not self.actions and workflow.all_handlers_finished()

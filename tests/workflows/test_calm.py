@@ -249,6 +249,25 @@ async def _is(what: Any, expected: Any) -> bool:
     return bool(await what == expected)
 
 
+async def test_a_guardian_that_waits_for_what_runs_goes_on_counting(world: World, unique: str) -> None:
+    """A new history would not know since when the nodes have been silent, and they would never be given up."""
+    await launched(world, unique, idle_minutes_to_autostop=600)
+    await submit(world, unique, 2, {})
+    await until(lambda: asyncio.sleep(0, "2" in world.started))
+    pair = await pair_of(world, unique)
+    await pair.cluster.terminate()
+    await until(lambda: asyncio.sleep(0, "count_running" in world.calls))
+    run_id = (await pair.guardian.describe()).run_id
+    for _ in range(call.LONG_HISTORY):
+        await pair.guardian.signal("alive", 1)
+    asked = world.calls.count("count_running")
+    await until(lambda: asyncio.sleep(0, world.calls.count("count_running") > asked + 1))
+    assert (await pair.guardian.describe()).run_id == run_id
+    world.ended["2", 0] = 0
+    await until(lambda: closed(world.client, pair.guardian.id))
+    assert world.nodes == {}
+
+
 async def test_a_guardian_of_before_is_told_too(world: World, unique: str) -> None:
     """Its input says nothing of what it was told."""
     state = AutostopState(cluster=unique, uid="life", deployment="d", check_seconds=3600).model_dump(
