@@ -9,8 +9,6 @@ granted in the order in which they came.
 
 from __future__ import annotations
 
-import math
-
 from skyflow.errors import (
     ClusterDoesNotExist,
     ClusterNotUpError,
@@ -19,10 +17,10 @@ from skyflow.errors import (
 )
 from skyflow.models.admission import admit, check_can_stop
 from skyflow.models.change import Seen, note, why
-from skyflow.models.cluster_facts import ClusterFacts
+from skyflow.models.cluster_facts import RETRY_CHECKS, ClusterFacts
 from skyflow.models.entry_point import cut
 from skyflow.models.idle import UNREAD_MINUTES, WAIT_FOR, check_wait_for
-from skyflow.models.job import LOST, STOPPED_WITH_GANG, UNREAD, GangState, JobEnd, JobRecord, RankEnd, Units, cancelled
+from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units, cancelled
 from skyflow.models.name import spec_key
 from skyflow.models.node import Node, NodeStatus
 from skyflow.models.operation import (
@@ -56,9 +54,6 @@ from skyflow.models.operation import (
 from skyflow.models.schedule import Demand, Room, Waiting, schedule
 from skyflow.models.status import JobStatus
 from skyflow.models.usage import UpInterval
-
-RETRY_CHECKS = 5
-"""So many check intervals after a stop or a down that failed, an idle rule is due again at the earliest."""
 
 HEADROOM = 100
 """Job numbers that an adopted cluster skips if its nodes cannot say which they have seen: none may be given twice."""
@@ -273,19 +268,6 @@ class ClusterState(ClusterFacts):
             self._count_up(unseen)  # since then, as far as anybody can tell
         return self.nodes_away(gone, stopped, now)
 
-    def strays(self, found: list[NodeStatus]) -> list[str]:
-        """Nodes that have this life's tags and that nobody reported: whoever made them is gone, and nobody else will
-        use them. Those that were lost are not among them: a user may want what is on their disks."""
-        if (
-            self.adopted
-            or not self.nodes
-            or self.closing()
-            or any(op.exclusive and op.granted for op in self.operations)
-        ):
-            return []
-        known = {node.id for node in self.nodes}
-        return [status.node.id for status in found if status.state != "gone" and status.node.id not in known]
-
     def nodes_away(self, gone: list[int], stopped: list[int], now: float) -> list[Action]:
         """The cloud says that these nodes are gone, and those are stopped. What ran on them is lost.
 
@@ -411,13 +393,6 @@ class ClusterState(ClusterFacts):
         self.idle_since = None
         return actions + self._settle(now)
 
-    def _unread_of(self, job: JobRecord, away: set[int]) -> GangState | None:
-        """What is known of a job some of whose nodes are stopped or gone."""
-        gang = GangState(ranks=job.ranks)
-        for rank in away.intersection(job.ranks):
-            gang.ended(RankEnd(rank=rank, code=LOST if rank in self.lost else UNREAD))
-        return gang if gang.unread() else None
-
     def _take_up_job(self, job_id: int, ranks: list[int], runs: bool, now: float) -> None:
         """A job that the nodes know, and that had not started when the cluster was last kept."""
         job = self.jobs.get(job_id)
@@ -429,14 +404,6 @@ class ClusterState(ClusterFacts):
             job = self.jobs[job_id] = JobRecord(id=job_id, num_nodes=len(ranks), demand=whole, submitted_at=now)
         job.spec = job.spec or spec_key(self.name, self.uid, job_id)
         job.ranks, job.devices = ranks, dict.fromkeys(ranks, devices)
-
-    def seconds_to_overdue(self, now: float) -> float:
-        """How long until its idle rule is overdue, so that whoever forgot it is reminded; infinite without one."""
-        rule = self.clock_rule()
-        if self.idle_since is None or rule is None:
-            return math.inf
-        left = self.idle_since + rule.minutes * 60 - now
-        return max(left, 0) + RETRY_CHECKS * self.check_seconds
 
     # What follows from every event
 
@@ -461,13 +428,6 @@ class ClusterState(ClusterFacts):
     def _close(self) -> Action:
         stop = self.runs() and self.rule is not None and not self.rule.down
         return StartStop(self._idle_request(), self.epoch) if stop else StartDown(self._idle_request(), self.epoch)
-
-    def _idle_request(self) -> str:
-        return f"idle-{self.uid}-{self.epoch}"
-
-    def _is_due(self, now: float) -> bool:
-        rule = self.clock_rule()
-        return rule is not None and self.idle_since is not None and now > self.idle_since + rule.minutes * 60
 
     def _stop_again(self) -> Action:
         return StartStop(f"again-{self.uid}-{self.epoch}", self.epoch)
@@ -511,10 +471,6 @@ class ClusterState(ClusterFacts):
                 self.changes += op.exclusive
                 actions.append(Grant(op.workflow_id, self.reservation(op)))
         return actions
-
-    def _is_exclusive(self, op: Operation) -> bool:
-        away = bool(self.halted or self.lost)
-        return op.kind in ("stop", "down") or not self.runs() or (away and op.kind != "exec")
 
     def _starts(self) -> list[Action]:
         """Jobs whose turn has come."""
@@ -645,10 +601,3 @@ class ClusterState(ClusterFacts):
         self.deployment, self.next_deployment = self.next_deployment or self.deployment, ""
         self.uid = next_uid
         return actions
-
-    def _grace(self) -> float | None:
-        """What a stop or a down that waits leaves to those that it cancels."""
-        return next((op.grace for op in self.operations if op.kind in ("stop", "down")), None)
-
-    def _operation(self, workflow_id: str) -> Operation | None:
-        return next((op for op in self.operations if op.workflow_id == workflow_id), None)

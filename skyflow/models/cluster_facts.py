@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 from pydantic import Field
 
 from skyflow.models.change import Change, Listener, Seen
-from skyflow.models.job import Gang, JobRecord, JobRequest, as_row
+from skyflow.models.job import LOST, UNREAD, Gang, GangState, JobRecord, JobRequest, RankEnd, as_row
 from skyflow.models.name import job_workflow_id
-from skyflow.models.node import GangRef, Node, Offer
+from skyflow.models.node import GangRef, Node, NodeStatus, Offer
 from skyflow.models.operation import Hardware, IdleRule, Operation, Place, Reservation
 from skyflow.models.status import ClusterStatus, JobStatus
 from skyflow.models.usage import UpInterval
 from skyflow.models.wire import Wire
+
+RETRY_CHECKS = 5
+"""So many check intervals after a stop or a down that failed, an idle rule is due again at the earliest."""
 
 NAMED = 3
 """Of what a stop or a down waits for, in words."""
@@ -179,6 +183,31 @@ class ClusterFacts(Wire):
     def runs(self) -> bool:
         """Whether there are nodes that run."""
         return bool(self.nodes) and not self.stopped
+
+    def is_watched(self) -> bool:
+        """Whether something may happen on nodes that can be reached."""
+        return self.runs() and self.is_active() and bool(self.gang().nodes)
+
+    def strays(self, found: list[NodeStatus]) -> list[str]:
+        """Nodes that have this life's tags and that nobody reported: whoever made them is gone, and nobody else will
+        use them. Those that were lost are not among them: a user may want what is on their disks."""
+        if (
+            self.adopted
+            or not self.nodes
+            or self.closing()
+            or any(op.exclusive and op.granted for op in self.operations)
+        ):
+            return []
+        known = {node.id for node in self.nodes}
+        return [status.node.id for status in found if status.state != "gone" and status.node.id not in known]
+
+    def seconds_to_overdue(self, now: float) -> float:
+        """How long until its idle rule is overdue, so that whoever forgot it is reminded; infinite without one."""
+        rule = self.clock_rule()
+        if self.idle_since is None or rule is None:
+            return math.inf
+        left = self.idle_since + rule.minutes * 60 - now
+        return max(left, 0) + RETRY_CHECKS * self.check_seconds
 
     def clock_rule(self) -> IdleRule | None:
         """What the idle clock counts for: the rule while nodes run; while they are stopped, when they are taken down.
@@ -392,6 +421,31 @@ class ClusterFacts(Wire):
         if op.kind in ("stop", "down"):
             return set() if op.kind == "down" else {job.id for job in self._pending()}
         return {job.id for job in self.jobs.values() if job.spec}
+
+    def _is_due(self, now: float) -> bool:
+        rule = self.clock_rule()
+        return rule is not None and self.idle_since is not None and now > self.idle_since + rule.minutes * 60
+
+    def _is_exclusive(self, op: Operation) -> bool:
+        away = bool(self.halted or self.lost)
+        return op.kind in ("stop", "down") or not self.runs() or (away and op.kind != "exec")
+
+    def _unread_of(self, job: JobRecord, away: set[int]) -> GangState | None:
+        """What is known of a job some of whose nodes are stopped or gone."""
+        gang = GangState(ranks=job.ranks)
+        for rank in away.intersection(job.ranks):
+            gang.ended(RankEnd(rank=rank, code=LOST if rank in self.lost else UNREAD))
+        return gang if gang.unread() else None
+
+    def _grace(self) -> float | None:
+        """What a stop or a down that waits leaves to those that it cancels."""
+        return next((op.grace for op in self.operations if op.kind in ("stop", "down")), None)
+
+    def _operation(self, workflow_id: str) -> Operation | None:
+        return next((op for op in self.operations if op.workflow_id == workflow_id), None)
+
+    def _idle_request(self) -> str:
+        return f"idle-{self.uid}-{self.epoch}"
 
     def _pending(self) -> list[JobRecord]:
         """The jobs that wait for their turn, in the order in which they shall have it."""

@@ -97,7 +97,7 @@ class AutostopWorkflow:
             await self._clean_up()
 
     async def _begin_anew_if_long(self) -> None:
-        # Not while it cleans up: how long nobody has heard from the nodes is counted in one run.
+        # Not while it cleans up: it tries ever more rarely, and would begin anew with that.
         is_long = workflow.info().is_continue_as_new_suggested() or (not self.state.cleaning and history_is_long())
         if is_long and not self.over:
             await workflow.wait_condition(workflow.all_handlers_finished)

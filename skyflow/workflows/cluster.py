@@ -8,12 +8,11 @@ still there. No error of theirs may end this workflow: it is what owns the nodes
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Any, Literal, assert_never
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from skyflow.errors import SkyflowError
@@ -22,16 +21,12 @@ with workflow.unsafe.imports_passed_through():
         ClusterCalls,
         NodeCalls,
         UnitRequest,
-        WatchCalls,
-        WatchReport,
-        WatchRequest,
     )
     from skyflow.models.change import note
     from skyflow.models.cluster import ClusterState
     from skyflow.models.job import LOST, STOPPED_WITH_GANG, UNREAD, JobEnd, JobRecord, RankEnd, run_unit
     from skyflow.models.life import kept
     from skyflow.models.name import autostop_workflow_id, job_workflow_id, operation_workflow_id
-    from skyflow.models.node import NodeStatus
     from skyflow.models.operation import (
         AbandonJob,
         Action,
@@ -84,6 +79,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.workflows.stop import StopWorkflow
     from skyflow.workflows.telling import Telling
     from skyflow.workflows.unread import read_ends
+    from skyflow.workflows.watching import look_at_nodes, watch
 
 CLUSTER = SearchAttributeKey.for_keyword("SkyflowCluster")
 STATUS = SearchAttributeKey.for_keyword("SkyflowStatus")
@@ -94,14 +90,8 @@ MAX_UPDATES = 1500
 KEPT_JOBS = 100
 """Ended jobs that a cluster remembers. Older ones are in the store."""
 
-LINGER = 10.0
-"""Seconds that the watch goes on after the last job: it ships what that printed last."""
-
 STOP_SECONDS = 120.0
 """How long the units of a job whose workflow is gone are tried to be stopped."""
-
-ASK_SECONDS = 30.0
-"""How long a cloud has to say how the nodes are."""
 
 DELETE_SECONDS = 900.0
 """How long one check tries to delete what a terminated launch made. The next one goes on with that."""
@@ -135,7 +125,13 @@ class ClusterWorkflow:
         if self.state.adopted:
             await self._take_up()
             self.check = asyncio.create_task(self._check())  # of those who held the cluster, nobody is there
-        parts = [self._watch(), book(self.state), self._ask(), keep(self.state), keep_leases(self.state)]
+        parts = [
+            watch(self.state, self._do, self._now),
+            book(self.state),
+            self._ask(),
+            keep(self.state),
+            keep_leases(self.state),
+        ]
         parts.append(read_ends(self.state, self._do, self._now))
         beside = [*(asyncio.create_task(part) for part in parts), *self.telling.tasks()]
         while True:
@@ -164,7 +160,7 @@ class ClusterWorkflow:
     async def _take_up(self) -> None:
         """Its workflow was lost, and begins anew with what was kept: the cloud and the nodes are asked for the rest."""
         await self._guard()
-        await self._look_at_nodes()
+        await look_at_nodes(self.state, self._do, self._now)
         self._do(self.state.take_up(await ask_units(self.state), self._now()))
         await self._act()
 
@@ -346,75 +342,6 @@ class ClusterWorkflow:
         if self.state.idle_since is not None:
             self._do([ArmIdle(self.state.epoch, self.state.clock_rule())])
 
-    # The watch
-
-    async def _watch(self) -> None:
-        """One long activity at a time, as long as something may happen on the nodes."""
-        while True:
-            await workflow.wait_condition(self._is_watched)
-            request = WatchRequest(gang=self.state.gang(), cursors=self.state.cursors)
-            life = self.state.uid
-            watching = asyncio.create_task(
-                call(
-                    WatchCalls.watch_nodes,
-                    request,
-                    f"watch {len(request.gang.nodes)} node(s)",
-                    kind="watch",
-                    host=request.gang.host,
-                )
-            )
-            try:
-                await self._until_unwatched(watching, life)
-                report = await watching
-            except (SkyflowError, ActivityError, asyncio.CancelledError) as error:
-                if is_being_cancelled():  # the cluster closes, or continues as new
-                    watching.cancel()
-                    return
-                if not is_cancelled_exception(error):
-                    workflow.logger.warning("the watch failed: %s", error)
-                    await workflow.sleep(timedelta(seconds=self.state.check_seconds), summary="until the next watch")
-                continue
-            if life == self.state.uid:
-                await self._take(report)
-
-    def _is_watched(self) -> bool:
-        return self.state.runs() and self.state.is_active() and bool(self.state.gang().nodes)
-
-    async def _until_unwatched(self, watching: asyncio.Task[WatchReport], life: str) -> None:
-        """Returns when the watch has come back, or cancels it when there is nothing left to be seen, or other nodes."""
-        nodes = self.state.reached()
-
-        def is_needed() -> bool:
-            return self.state.uid == life and self._is_watched()
-
-        def is_old() -> bool:
-            return is_needed() and self.state.reached() != nodes
-
-        while not watching.done():
-            await workflow.wait_condition(lambda: watching.done() or not is_needed() or is_old())
-            if is_old():
-                watching.cancel()
-                return
-            if self.state.uid == life and await wait_for(
-                lambda: watching.done() or is_needed(), LINGER, "for the last of the logs"
-            ):
-                continue
-            watching.cancel()
-            return
-
-    async def _take(self, report: WatchReport) -> None:
-        life = self.state.uid
-        for job in self.state.active_jobs():
-            ends = [RankEnd(rank=e.rank, code=e.code) for e in report.ended if e.unit == run_unit(job.id)]
-            if ends and job.ranks:
-                self._do(self.state.ranks_ended(job.id, [end.rank for end in ends], self._now()))
-                await signal(job_workflow_id(self.state.name, self.state.uid, job.id), "rank_ended", ends)
-        if life != self.state.uid:
-            return
-        self.state.cursors = {**self.state.cursors, **report.cursors}
-        if report.gone or report.stopped:
-            self._do(self.state.nodes_away(report.gone, report.stopped, self._now()))
-
     # Who is logged in
 
     async def _ask(self) -> None:
@@ -436,47 +363,11 @@ class ClusterWorkflow:
         """
         try:
             await self._look_after_all()
-            if not self._is_watched():
-                await self._look_at_nodes()
+            if not self.state.is_watched():
+                await look_at_nodes(self.state, self._do, self._now)
         except (SkyflowError, ActivityError) as error:
             workflow.logger.warning("the check failed, and is tried again: %s", error)
         self._do(self.state.overdue(self._now()))
-
-    async def _look_at_nodes(self) -> None:
-        state = self.state
-        changes, found = state.changes, list[NodeStatus]()
-        try:
-            for place in state.places if state.nodes else []:
-                found += await call(
-                    CloudCalls.describe_nodes,
-                    state.tag(place),
-                    f"how are the nodes in {place.cloud}?",
-                    kind="cloud",
-                    host=place.host,
-                    seconds=ASK_SECONDS,
-                )
-        except (SkyflowError, ActivityError) as error:
-            if is_being_cancelled():
-                raise
-            workflow.logger.warning("the cloud could not be asked: %s", error)
-            state.unreachable_since = state.unreachable_since or self._now()
-            return
-        state.unreachable_since = None
-        if changes == state.changes:  # otherwise it may be from before what was done meanwhile
-            self._do(state.observe(found, self._now()))
-            await self._clear_away(state.strays(found))
-
-    async def _clear_away(self, strays: list[str]) -> None:
-        """Deletes nodes that nobody will ever use. If it fails, the next look finds them again."""
-        for place in self.state.places if strays else []:
-            gang = self.state.tag(place).model_copy(update={"ids": strays})
-            what = f"delete {', '.join(strays)}: whoever made them is gone"
-            try:
-                await call(CloudCalls.delete_nodes, gang, what, kind="cloud", host=place.host, seconds=ASK_SECONDS)
-            except (SkyflowError, ActivityError) as error:
-                if is_being_cancelled():
-                    raise
-                workflow.logger.warning("%s could not be deleted: %s", strays, error)
 
     async def _look_after_all(self) -> None:
         state = self.state
@@ -558,7 +449,7 @@ class ClusterWorkflow:
             release = Release(workflow_id=op.workflow_id, nodes_deleted=making)
             self._do(state.release(release, self._now(), self._next_uid()))
             if repairing:  # what it was making is nobody's now
-                await self._look_at_nodes()
+                await look_at_nodes(self.state, self._do, self._now)
 
     def _next_uid(self) -> str:
         return f"{workflow.now():%Y%m%dT%H%M%S}-{workflow.uuid4().hex[:8]}"
@@ -633,7 +524,7 @@ class ClusterWorkflow:
     async def refresh(self) -> dict[str, Any]:
         """Asks the cloud how the nodes are; answers with what `status` says then."""
         self.updates += 1
-        await self._look_at_nodes()
+        await look_at_nodes(self.state, self._do, self._now)
         return self.state.view()
 
     @workflow.signal
