@@ -29,7 +29,7 @@ from skyflow.worker.sandbox import WORKFLOWS
 SLOTS: dict[QueueKind, int] = {"quick": 100, "cloud": 20, "sync": 8, "watch": 1000}
 """Activities at once, by kind of queue. A watch takes one slot a cluster for as long as something runs there."""
 
-CACHED = 300
+CACHED = 200
 """Workflows in memory. Any other is replayed from its history when something happens to it."""
 
 DRAIN = timedelta(seconds=5)

@@ -98,7 +98,7 @@ async def running_job(world: LossyWorld, name: str, number: int = 2) -> Workflow
 async def test_c05_a_start_makes_only_what_is_gone_where_it_was(world: LossyWorld, unique: str, rank: int) -> None:
     await with_one_lost(world, unique, rank)
     before = set(world.nodes)
-    assert await (await operate(world, "Start", unique)).result() == {"cluster": unique, "started": 1}
+    assert await (await operate(world, "Start", unique)).result() == {"cluster": unique, "started": 2}
     assert await has(world, unique, status="UP", lost=[], num_nodes=2)
     [request] = world.tried
     assert (request.ranks, request.num_nodes, request.generation, request.offer.zone) == ([rank], 2, 1, "a")
@@ -148,7 +148,7 @@ async def test_what_runs_on_the_other_nodes_goes_on(world: LossyWorld, unique: s
     world.lose(1 - rank)
     await cluster(world, unique).execute_update("refresh")
     assert await has(world, unique, status="INIT", lost=[1 - rank])
-    assert (await (await operate(world, "Start", unique)).result())["started"] == 1
+    assert (await (await operate(world, "Start", unique)).result())["started"] == 2
     assert (await jobs(world, unique))[2] == "RUNNING"
     await until(lambda: asyncio.sleep(0, set(world.watched_nodes) == set(world.nodes)))
     await running_job(world, unique, 3)
@@ -183,7 +183,7 @@ async def test_a_place_without_room_is_one_clear_error_and_all_stays(world: Loss
     assert await _is_idle(world, unique)
 
     world.no_create = [STOCKOUT, ProvisionError("Slow down.", scope="retry")]
-    assert (await (await operate(world, "Start", unique, 2, retry_until_up=True)).result())["started"] == 2
+    assert (await (await operate(world, "Start", unique, 2, retry_until_up=True)).result())["started"] == 3
     assert len(world.nodes) == 3 and before < set(world.nodes)
     assert [world.made(token).generation for token in world.nodes if token not in before] == [1, 1]
 
@@ -238,7 +238,7 @@ async def test_a_cancelled_repair_leaves_all_as_it_was(world: LossyWorld, unique
 async def test_two_repairs_at_once_make_one_node(world: LossyWorld, unique: str) -> None:
     await with_one_lost(world, unique)
     done = await asyncio.gather(*[(await operate(world, "Start", unique, number)).result() for number in (1, 2, 3)])
-    assert sorted(one["started"] for one in done) == [0, 0, 1]
+    assert sorted(one["started"] for one in done) == [0, 0, 2]
     assert len(world.nodes) == 2 and len(world.tried) == 1
 
 
@@ -252,7 +252,7 @@ async def test_what_a_terminated_repair_was_making_is_deleted(world: LossyWorld,
     await until(lambda: asyncio.sleep(0, set(world.nodes) == {there}))
     assert all(one.ids or one.launch_id for one in world.deletions), "never by the cluster's tags alone"
     world.dies = 0
-    assert (await (await operate(world, "Start", unique, 2)).result())["started"] == 1
+    assert (await (await operate(world, "Start", unique, 2)).result())["started"] == 2
     assert len(world.nodes) == 2
 
 
