@@ -1,4 +1,4 @@
-"""Adoption: which clusters a namespace takes over when Temporal's database is lost. The decision, as a pure function.
+"""Adoption: which clusters a namespace takes over when Temporal's database is lost, and with which nodes and jobs.
 
 The store says what nodes were for; the clouds say which there are. Only a cloud that was asked and does not know a node
 says that it is gone.
@@ -12,8 +12,12 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from skyflow.errors import UsageError
-from skyflow.models.node import TaggedNode
+from skyflow.models.cluster_facts import ClusterFacts
+from skyflow.models.job import JobRecord
+from skyflow.models.name import spec_key
+from skyflow.models.node import NodeStatus, TaggedNode
 from skyflow.models.operation import Place
+from skyflow.models.schedule import Demand
 from skyflow.models.wire import Wire
 
 
@@ -170,3 +174,25 @@ def decide(known: Known, lives: Iterable[KnownLife], found: Sequence[TaggedNode]
     others = [node for node in found if node.deployment != known.own]  # of its own, one may just have been made
     adoption.strangers = [node for node in others if (node.cluster, node.uid) not in theirs]
     return adoption
+
+
+def take_in(cluster: ClusterFacts, seen: Iterable[NodeStatus]) -> None:
+    """Nodes that were made anew, and that the store had not heard of yet, take the place of those that were lost."""
+    known = {node.id for node in cluster.nodes}
+    anew = sorted((status.node for status in seen), key=lambda node: node.generation)
+    latest = {node.rank: node for node in anew if node.rank in cluster.lost and node.id not in known}
+    cluster.nodes = [latest.get(node.rank, node) for node in cluster.nodes]
+    cluster.lost = [rank for rank in cluster.lost if rank not in latest]
+
+
+def take_up_job(cluster: ClusterFacts, job_id: int, ranks: list[int], runs: bool, now: float) -> None:
+    """A job that the nodes know, and that had not started when the cluster was last kept."""
+    job, offer = cluster.jobs.get(job_id), cluster.offer
+    if (job is None and not runs) or (job is not None and (job.ranks or job.status.is_terminal())):
+        return
+    devices = list(range(int(sum(offer.accelerators.values())))) if offer else []
+    if job is None:  # what it wants is not known: it has its nodes for itself
+        whole = Demand(cpus=offer.cpus, accelerators=len(devices)) if offer else Demand()
+        job = cluster.jobs[job_id] = JobRecord(id=job_id, num_nodes=len(ranks), demand=whole, submitted_at=now)
+    job.spec = job.spec or spec_key(cluster.name, cluster.uid, job_id)
+    job.ranks, job.devices = ranks, dict.fromkeys(ranks, devices)

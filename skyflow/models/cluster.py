@@ -16,12 +16,12 @@ from skyflow.errors import (
     UsageError,
 )
 from skyflow.models.admission import admit, check_can_stop
+from skyflow.models.adoption import take_in, take_up_job
 from skyflow.models.change import Seen, note, why
 from skyflow.models.cluster_facts import RETRY_CHECKS, ClusterFacts
 from skyflow.models.entry_point import cut
 from skyflow.models.idle import UNREAD_MINUTES, WAIT_FOR, check_wait_for
 from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units, cancelled
-from skyflow.models.name import spec_key
 from skyflow.models.node import Node, NodeStatus
 from skyflow.models.operation import (
     AbandonJob,
@@ -51,7 +51,7 @@ from skyflow.models.operation import (
     StartStop,
     Submission,
 )
-from skyflow.models.schedule import Demand, Room, Waiting, schedule
+from skyflow.models.schedule import Room, Waiting, schedule
 from skyflow.models.status import JobStatus
 from skyflow.models.usage import UpInterval
 
@@ -242,7 +242,10 @@ class ClusterState(ClusterFacts):
         if failed:
             self.idle_since = None  # also of a rule that counts whatever happens: not at once again
         actions += self._settle(now, RETRY_CHECKS * self.check_seconds if failed else 0)
-        return [*actions, self._stop_again()] if stop_again else actions
+        if stop_again:
+            self.unwanted = True  # also should they be seen to run before that stop begins
+            actions.append(self._stop_again())
+        return actions
 
     def take_over(self, workflow_id: str, successor: str) -> None:
         """Another workflow goes on with an operation whose own was terminated; the cluster stays reserved for it."""
@@ -255,6 +258,8 @@ class ClusterState(ClusterFacts):
         if not self.nodes or self.closing() or any(op.exclusive and op.granted for op in self.operations):
             return []  # who changes them at this moment tells what became of them
         seen = {status.node.id: status for status in found if status.state != "gone"}
+        if self.adopted:
+            take_in(self, seen.values())
         self.nodes = [seen[node.id].node if node.id in seen else node for node in self.nodes]
         stopped = [node.rank for node in self.nodes if node.id in seen and seen[node.id].state == "stopped"]
         gone = [node.rank for node in self.nodes if node.id not in seen]
@@ -379,7 +384,7 @@ class ClusterState(ClusterFacts):
         self.next_job = max(self.next_job, units.highest + 1) if units else self.next_job + HEADROOM
         away = {node.rank for node in self.nodes if self.stopped} | {*self.lost, *self.halted}
         for job_id, ranks in (units.runs if units else {}).items():
-            self._take_up_job(job_id, ranks, units is not None and job_id in units.running, now)
+            take_up_job(self, job_id, ranks, units is not None and job_id in units.running, now)
         actions: list[Action] = []
         for job in self.active_jobs():
             reason = "" if job.spec else "Its launch was lost, with Temporal's database, before it was submitted."
@@ -393,18 +398,6 @@ class ClusterState(ClusterFacts):
         self.idle_since = None
         return actions + self._settle(now)
 
-    def _take_up_job(self, job_id: int, ranks: list[int], runs: bool, now: float) -> None:
-        """A job that the nodes know, and that had not started when the cluster was last kept."""
-        job = self.jobs.get(job_id)
-        if (job is None and not runs) or (job is not None and (job.ranks or job.status.is_terminal())):
-            return
-        devices = list(range(int(sum(self.offer.accelerators.values())))) if self.offer else []
-        if job is None:  # what it wants is not known: it has its nodes for itself
-            whole = Demand(cpus=self.offer.cpus, accelerators=len(devices)) if self.offer else Demand()
-            job = self.jobs[job_id] = JobRecord(id=job_id, num_nodes=len(ranks), demand=whole, submitted_at=now)
-        job.spec = job.spec or spec_key(self.name, self.uid, job_id)
-        job.ranks, job.devices = ranks, dict.fromkeys(ranks, devices)
-
     # What follows from every event
 
     def _settle(self, now: float, delay: float = 0) -> list[Action]:
@@ -414,7 +407,7 @@ class ClusterState(ClusterFacts):
         actions = self._grants() + self._starts()
         rule = self.clock_rule()
         if (self.is_active() and not self._is_timed()) or self.awaits_start():
-            if self.idle_since is not None or self.calmed:
+            if self.idle_since is not None or (self.calmed and self.is_active()):
                 self.idle_since, self.calmed = None, False
                 actions.append(Busy())
         elif (self.runs() or (self.stopped and rule is not None)) and self.idle_since is None:

@@ -15,11 +15,14 @@ MAX_ENTRY_POINT = 200
 VALUED = ("--env", "--secret", "--config")
 """Flags with `NAME=VALUE` behind them: the value is nobody's business."""
 
+_NAME = r"(?:[\w-]*[_-])?(?:token|secret|password|passwd|credentials?|key)(?:[_-][\w-]*)?"
+_VALUE = r"""("[^"]*"|'[^']*'|\S+)"""
 _SECRET = re.compile(
-    r"""(?<![\w-]) ((?:\w*_)?(?:token|secret|password|passwd|credentials?|key)(?:_\w*)?=) ("[^"]*"|'[^']*'|\S+)""",
-    re.IGNORECASE | re.VERBOSE,
+    rf"""(?<!\w) ( {_NAME}["']?\s*[=:]\s* | --?{_NAME}\s+ | bearer\s+ ) {_VALUE}""", re.IGNORECASE | re.VERBOSE
 )
-"""A variable whose name says that it is secret."""
+"""What follows a variable, a flag or a field whose name says that it is secret."""
+
+_FLAG = re.compile(rf"--?{_NAME}", re.IGNORECASE)
 
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -32,8 +35,8 @@ def entry_point(argv: Sequence[str]) -> str:
 
     Returns:
         Of a command of skyflow's the whole line, with `<redacted>` for every value of `--env`, `--secret` and
-        `--config`, and for what else looks secret; of another program only its name, since nothing is known of its
-        arguments. At most MAX_ENTRY_POINT characters.
+        `--config`, and for what is named like a secret in the command that it runs (what is not named so is shown); of
+        another program only its name, since nothing is known of its arguments. At most MAX_ENTRY_POINT characters.
     """
     program = PurePath(argv[0] if argv else "")
     if program.name != "skyflow" and program.parts[-3:] != ("skyflow", "cli", "main.py"):
@@ -58,6 +61,8 @@ def _without_secrets(word: str, flag: str) -> str:
         return f"{own}={_nameless(given)}"
     if flag in VALUED:
         return _nameless(word)
+    if _FLAG.fullmatch(flag):
+        return REDACTED
     return _LOGIN.sub(REDACTED, _SECRET.sub(rf"\1{REDACTED}", word))
 
 

@@ -114,7 +114,7 @@ class ClusterWorkflow:
         self.check: asyncio.Task[None] | None = None
         self.asking: int | None = None
         """The epoch for which the nodes shall be asked who is logged in."""
-        self.starts: set[asyncio.Task[None]] = set()
+        self.starts: list[asyncio.Task[None]] = []
         """The starts of jobs that are under way."""
         self.updates = 0
         self.shown: dict[str, Any] = {}
@@ -202,7 +202,7 @@ class ClusterWorkflow:
         """Whether nobody has used the cluster since the last check, and nothing is left to be done: also no logs to be
         watched, and nothing that failed and is tried ever more rarely, which a new run would not know."""
         checked = self.check is None or self.check.done()
-        told = self.telling.is_done() and not self.state.is_lease_due()
+        told = self.telling.is_done() and not self.state.is_lease_due() and not self.state.readable()
         return self.state.looks > 0 and checked and told and not self.state.is_active()
 
     def _is_quiet(self) -> bool:
@@ -268,11 +268,12 @@ class ClusterWorkflow:
         request = state.job_request(job)
         summary = f"job {job.id} {job.name} on {len(job.ranks)} node(s) of {state.name}"
         workflow_id = job_workflow_id(state.name, state.uid, job.id)
-        starting = asyncio.create_task(start_gang(request, HEAD_START_SECONDS))
+        starting = None if job.cancelling else asyncio.create_task(start_gang(request, HEAD_START_SECONDS))
         await start_child(JobWorkflow.run, request, workflow_id, summary)
-        telling = asyncio.create_task(self._tell_start(workflow_id, starting))
-        self.starts.add(telling)
-        telling.add_done_callback(self.starts.discard)
+        if starting is not None:
+            telling = asyncio.create_task(self._tell_start(workflow_id, starting))
+            self.starts.append(telling)
+            telling.add_done_callback(self.starts.remove)
         self._do(self.state.job_started(job.id, self._now()))
 
     async def _tell_start(self, workflow_id: str, starting: asyncio.Task[None]) -> None:

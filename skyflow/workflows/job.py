@@ -28,8 +28,11 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.status import JobStatus
     from skyflow.workflows.call import call, pauses, signal, wait_for
 
-HEAD_START_SECONDS = 30.0
-"""How long the cluster tries to start a job before the job's workflow does it."""
+HEAD_START_SECONDS = 25.0
+"""How long the cluster tries to start a job."""
+
+SILENT_SECONDS = 30.0
+"""After so long without a word of the cluster, the job's workflow starts it."""
 
 
 async def start_gang(request: JobRequest, seconds: float | None = None) -> None:
@@ -128,7 +131,7 @@ class JobWorkflow:
 
     async def _start(self) -> None:
         """Returns when it has started or shall not; a node that cannot be reached does not hold up a cancel."""
-        if await wait_for(self._need_not_start, HEAD_START_SECONDS, "for the cluster, which starts it"):
+        if await wait_for(self._need_not_start, SILENT_SECONDS, "for the cluster, which starts it"):
             if self.start_failure:
                 raise SkyflowError(self.start_failure)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import repeat
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,7 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.models.node import GangRef
     from skyflow.models.operation import OperationKind, Release, Reservation, Reserve
     from skyflow.models.wire import Wire
-    from skyflow.workflows.call import call, raise_if_cancelled, signal, wait_for
+    from skyflow.workflows.call import call, pauses, raise_if_cancelled, signal, wait_for
 
 PATIENCE = 30.0
 """Seconds that running jobs get to stop, beside their grace, before their nodes are stopped or deleted under them."""
@@ -103,6 +104,8 @@ class Operation:
         """
         me = workflow.info().workflow_id
         force = False
+        # A start may wait for days for one that is tried until there is room.
+        waits = pauses(PATIENCE) if self.kind == "start" else repeat(PATIENCE)
         while not self.reservation.granted:
             reserve = Reserve(
                 workflow_id=me,
@@ -121,7 +124,7 @@ class Operation:
             if not self.reservation.granted:
                 self.reservation = answer
             force = not self.reservation.granted and not await wait_for(
-                lambda: self.reservation.granted, PATIENCE + (request.grace or 0), "for running jobs to stop"
+                lambda: self.reservation.granted, next(waits) + (request.grace or 0), "for running jobs to stop"
             )
         if self.kind != "down" and not self.reservation.nodes:  # a down was ahead of it
             await self.release(request.cluster)

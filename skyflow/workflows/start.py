@@ -42,9 +42,9 @@ class StartWorkflow(Operation):
             raise LaunchCancelledError(f"The start of cluster {asked.cluster!r} was cancelled.") from None
 
     async def _start(self, asked: OperationRequest) -> dict[str, Any]:
-        held = await self.reserve(asked)
         started = 0
         try:
+            held = await self.reserve(asked)
             if held.stopped or held.lost or asked.force:
                 started = len(await Repair(asked.cluster, held, asked.force).run(asked.retry_until_up))
             if asked.idle_minutes_to_autostop is not None:
@@ -63,5 +63,5 @@ class StartWorkflow(Operation):
     async def cancel(self, request: CancelRequest | None = None) -> None:
         """Gives the start up: what it has started is stopped again."""
         self.cancelled = True
-        if self.body is not None:
+        if self.body is not None and not self.body.cancelling():
             self.body.cancel()

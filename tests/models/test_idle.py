@@ -144,7 +144,7 @@ def test_what_waits_when_it_is_taken_down_is_cancelled_with_the_reason() -> None
     state = running()
     state.set_autostop(AutostopSetting(minutes=5, down=True, wait_for="none"), 2)
     state.reserve(Reserve(workflow_id="b", kind="exec", job=JobRecord(id=0)), 3)
-    state.submit(Submission(workflow_id="b", job_id=2, spec="key", demand=Demand(cpus=2)), 3)
+    state.submit(Submission(workflow_id="b", job_id=2, spec="key", demand=Demand(cpus=OFFER.cpus)), 3)
     state.release(Release(workflow_id="b"), 3, "life-2")
     state.jobs[2].ranks = []
     state.reserve(Reserve(workflow_id="d", kind="down", epoch=state.epoch), 302)
@@ -315,3 +315,38 @@ def test_the_guardian_of_a_new_life_was_not_calmed() -> None:
     state.calmed = True
     state.release(Release(workflow_id="d", nodes_deleted=True), 30, "life-2")
     assert not state.calmed
+
+
+def stop_by_hand(state: ClusterState) -> None:
+    state.reserve(Reserve(workflow_id="x", kind="stop"), 10)
+    state.release(Release(workflow_id="x", nodes_stopped=True), 11, "life-2")
+
+
+def test_a_start_that_ended_half_way_is_stopped_also_if_its_nodes_are_seen_to_run_first() -> None:
+    state = fresh()
+    launch(state, "a", job=False)
+    state.release(Release(workflow_id="a"), 1, "life-2")
+    stop_by_hand(state)
+    state.reserve(Reserve(workflow_id="s", kind="start"), 20)
+    [again] = [one for one in state.release(Release(workflow_id="s"), 21, "life-2") if isinstance(one, StartStop)]
+    then = state.observe([NodeStatus(node=node(0), state="running")], 22)
+    [anew] = [one for one in then if isinstance(one, StartStop)]
+    assert again.epoch != anew.epoch == state.epoch, "the first is refused: the cluster counts as used again"
+
+
+def test_what_waits_on_a_stopped_cluster_does_not_keep_its_guardian_looking() -> None:
+    state = fresh()
+    launch(state, "a")
+    whole = Demand(cpus=OFFER.cpus)
+    state.submit(Submission(workflow_id="a", job_id=1, spec="key", demand=whole), 1)
+    state.job_started(1, 1)
+    state.reserve(Reserve(workflow_id="b", kind="launch", job=JobRecord(id=0)), 2)
+    state.submit(Submission(workflow_id="b", job_id=2, spec="key", demand=whole), 3)
+    for name in ("a", "b"):
+        state.release(Release(workflow_id=name), 4, "life-2")
+    stop_by_hand(state)
+    state.job_ended(JobEnd(job_id=1, status=JobStatus.CANCELLED), 12)
+    assert state.awaits_start() and not state.is_active()
+    state.calmed = True
+    assert Busy() not in state.observe([NodeStatus(node=node(0), state="stopped")], 30) and state.calmed
+    assert Busy() in state.reserve(Reserve(workflow_id="s", kind="start"), 40)[1] and not state.calmed

@@ -153,3 +153,12 @@ def test_a_node_that_nobody_reported_is_nobodys() -> None:
     state.adopted = True
     assert state.strays(seen(node(2))) == []
     assert fresh().strays(seen(node(2))) == []
+
+
+def test_a_node_that_was_made_anew_just_before_the_database_was_lost_is_adopted() -> None:
+    state = with_one_lost()
+    state.adopted = True
+    state.observe(seen(node(0), anew(1)), 30)
+    state.take_up(None, 31)
+    assert state.lost == [] and [one.id for one in state.nodes] == [node(0).id, anew(1).id]
+    assert state.strays(seen(node(0), anew(1))) == []
