@@ -122,7 +122,7 @@ def test_a_cluster_that_has_lost_nodes_is_repaired(user: User, tmp_path: Path) -
     others = sorted({0, 1, 2} - {rank})
     kept = next(node["id"] for node in user.nodes_of("hurt") if node["rank"] == rank)
     user.ok("local", "preempt", "hurt", *map(str, others))
-    assert "INIT (2 lost)" in user.ok("status", "-r", "hurt")
+    assert "2 of 3 nodes lost" in user.ok("status", "-r", "hurt")
     refused = user.run("exec", "hurt", "true")
     assert (refused.returncode, refused.stderr.splitlines()[-1]) == (
         3,
@@ -138,7 +138,7 @@ def test_a_cluster_that_has_lost_nodes_is_repaired(user: User, tmp_path: Path) -
     assert view(user, "hurt")["lost"] == others
     user.ok("local", "clear", "--all")
 
-    assert "Cluster hurt is up (2 node(s) started)." in user.run("start", "-y", "hurt").stderr
+    assert "Cluster hurt is up with 3 node(s)." in user.run("start", "-y", "hurt").stderr
     assert view(user, "hurt")["status"] == "UP"
     assert [node["rank"] for node in sorted(user.nodes_of("hurt"), key=lambda node: node["rank"])] == [0, 1, 2]
     user.ok("ssh", "hurt", "true")
@@ -154,7 +154,7 @@ def test_a_cluster_that_has_lost_nodes_is_repaired(user: User, tmp_path: Path) -
     assert user.ok("launch", "-y", "-c", "hurt", "task.yaml", cwd=tmp_path).count("code\n") == 3
     assert user.ok("ssh", "hurt", "ls ~/kept").endswith("/kept\n")
     told = [event["what"] for event in json.loads(user.ok("events", "hurt", "-o", "json"))]
-    assert "Start ended: 2 node(s)." in told
+    assert "Start ended: 3 node(s)." in told
     [row] = [row for row in json.loads(user.ok("cost-report", "-o", "json")) if row["name"] == "hurt"]
     assert (row["num_nodes"], row["status"]) == (3, "UP")
     user.ok("down", "-y", "hurt")
