@@ -51,6 +51,7 @@ class Repair:
                 raise_if_cancelled()
                 if not retry_until_up:
                     raise ResourcesUnavailableError(self._explain(error)) from error
+            await self._stop_again()
             await workflow.sleep(timedelta(seconds=pause), summary="until the start is tried again")
         raise AssertionError("unreachable")
 
@@ -87,6 +88,12 @@ class Repair:
         what = f"START · which nodes are there in {self.offer.place}?"
         statuses = await call(CloudCalls.describe_nodes, self._gang(), what, kind="cloud", host=self.offer.host)
         return [status.node for status in statuses if status.state != "gone"]
+
+    async def _stop_again(self) -> None:
+        """Before a wait, which may be long: nodes that were started of a cluster that counts as stopped."""
+        if self.held.stopped and not self.held.up:
+            what = f"START · stop what runs in {self.offer.place} meanwhile"
+            await call(CloudCalls.stop_nodes, self._gang(), what, kind="cloud", host=self.offer.host)
 
     async def _delete_old(self, ids: list[str]) -> None:
         """Before a rank has another node: whatever there still is of the one it had, and that nobody else uses."""

@@ -271,6 +271,38 @@ async def test_a_stopped_cluster_that_has_lost_a_node_is_started_whole(world: Lo
     assert (world.stopped, len(world.nodes)) == (set(), 2)
 
 
+@pytest.mark.parametrize("kind", ["start", "launch"])
+async def test_while_a_stopped_cluster_waits_for_a_node_the_others_are_stopped(
+    world: LossyWorld, unique: str, kind: str
+) -> None:
+    await with_one_lost(world, unique)
+    await (await operate(world, "Start", unique)).result()
+    await (await operate(world, "Stop", unique)).result()
+    world.lose(1)
+    world.calls.clear()
+    world.no_create = [STOCKOUT] * 2
+    request = {"task": {"run": "x", "num_nodes": 2}, "cluster": unique, "retry_until_up": True}
+    if kind == "start":
+        await operate(world, "Start", unique, 2, retry_until_up=True)
+    else:
+        await start(world.client, unique, request, 2)
+    await until(lambda: asyncio.sleep(0, world.calls.count("stop_nodes") == 2))
+    await until(lambda: asyncio.sleep(0, world.stopped == set(world.nodes)))
+    assert len(world.nodes) == 1
+    await until(lambda: has(world, unique, status="UP", lost=[]))
+    assert (world.stopped, len(world.nodes), world.calls.count("stop_nodes")) == (set(), 2, 2)
+
+
+async def test_a_wait_does_not_stop_what_runs(world: LossyWorld, unique: str) -> None:
+    await with_one_lost(world, unique, nodes=3)
+    world.stopped.add(*world.of_rank(2))
+    await cluster(world, unique).execute_update("refresh")
+    world.no_create = [STOCKOUT] * 2
+    await (await operate(world, "Start", unique, retry_until_up=True)).result()
+    assert await has(world, unique, status="UP", lost=[], halted=[])
+    assert "stop_nodes" not in world.calls
+
+
 async def test_a_stopped_node_beside_a_lost_one_is_started(world: LossyWorld, unique: str) -> None:
     await with_one_lost(world, unique, nodes=3)
     world.stopped.add(*world.of_rank(2))
