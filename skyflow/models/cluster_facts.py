@@ -460,7 +460,7 @@ class ClusterFacts(Wire):
         return {job.id for job in self._pending() if job.num_nodes > running}
 
     def reservation(self, op: Operation) -> Reservation:
-        """What an operation is told of its reservation."""
+        """What an operation is told of its reservation. What is to be done to nodes, only if it has them for itself."""
         waiting = ""
         if not op.granted:
             ahead = [o for o in self.operations if o is not op and o.granted]
@@ -472,8 +472,8 @@ class ClusterFacts(Wire):
             nodes=self.nodes if op.granted else [],
             offer=self.offer if op.granted else None,
             waiting_for=waiting,
-            stopped=self.stopped or bool(self.halted),
-            lost=self.lost,
+            stopped=op.exclusive and (self.stopped or bool(self.halted)),
+            lost=self.lost if op.exclusive else [],
             up=self.runs(),
             places=self.places,
             ports=self.ports,

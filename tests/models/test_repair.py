@@ -76,6 +76,23 @@ def test_of_two_repairs_the_second_is_told_that_nothing_is_lost_any_more() -> No
     assert (grant.workflow_id, grant.reservation.lost, grant.reservation.nodes) == ("t", [], [node(0), anew(1)])
 
 
+def test_who_shares_the_cluster_is_never_told_to_repair_it() -> None:
+    """The worker died after the grant; when the reservation is asked for again, a node is lost, and another is off."""
+    state = fresh()
+    launch(state, "a", nodes=3)
+    run_job(state, "a")
+    requests = [Reserve(workflow_id=name, kind="launch", job=JobRecord(id=0)) for name in ("b", "c")]
+    assert all(state.reserve(request, 10)[0].granted for request in requests)
+    state.nodes_away([1], [2], 11)
+    again = [state.reserve(request, 12)[0] for request in requests]
+    assert [(one.granted, one.lost, one.stopped) for one in again] == [(True, [], False)] * 2
+    assert not reserved(state, "s")
+    for name in ("b", "c"):
+        actions = state.release(Release(workflow_id=name), 13, "life-2")
+    [grant] = [one for one in actions if isinstance(one, Grant)]
+    assert (grant.workflow_id, grant.reservation.lost, grant.reservation.stopped) == ("s", [1], True)
+
+
 def test_a_launch_that_is_still_at_work_with_the_nodes_is_waited_for() -> None:
     state = fresh()
     launch(state, "a", nodes=2)
