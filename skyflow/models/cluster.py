@@ -17,7 +17,7 @@ from skyflow.errors import (
 )
 from skyflow.models.admission import admit, check_can_stop
 from skyflow.models.change import Seen, note, why
-from skyflow.models.cluster_facts import RETRY_CHECKS, ClusterFacts
+from skyflow.models.cluster_facts import RETRY_CHECKS, TIDY_LOOKS, ClusterFacts
 from skyflow.models.entry_point import cut
 from skyflow.models.idle import UNREAD_MINUTES, WAIT_FOR, check_wait_for
 from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units, cancelled
@@ -213,6 +213,7 @@ class ClusterState(ClusterFacts):
         if op is None:
             return []
         self.operations.remove(op)
+        self.untidy = TIDY_LOOKS if self._is_repair(op) else self.untidy
         actions: list[Action] = []
         stop_again = False
         job = self.jobs.get(op.job_id) if op.job_id is not None else None
@@ -478,12 +479,7 @@ class ClusterState(ClusterFacts):
         pending = [job for job in self._pending() if job.id not in stuck]
         if not pending or self.offer is None or self.stopped or self.closing():
             return []
-        away = {*self.lost, *self.halted}
-        rooms = {node.rank: Room.of(self.offer) for node in self.nodes if node.rank not in away}
-        for job in self.active_jobs():
-            for rank in job.ranks:
-                if rank in rooms and rank not in job.done:
-                    rooms[rank].take(job.demand, job.devices.get(rank, []))
+        rooms = self._rooms(self.offer)
         waiting = [Waiting(job.id, job.demand, job.num_nodes) for job in pending]
         turns = schedule(waiting, Room.of(self.offer), rooms)
         for turn in turns:
@@ -562,6 +558,7 @@ class ClusterState(ClusterFacts):
         """A purge did not wait for those that held the cluster; what they report later is not heard any more."""
         kept = self._kept_by(op)
         dropped = [o for o in self.operations if op.purge and o.granted and o.job_id not in kept]
+        self.untidy = TIDY_LOOKS if any(self._is_repair(o) for o in dropped) else self.untidy
         self.operations = [o for o in self.operations if o not in dropped]
         actions: list[Action] = []
         for other in dropped:
@@ -595,7 +592,7 @@ class ClusterState(ClusterFacts):
         self.launched_at = self.idle_since = None
         self.made_by, self.leftover = "", False
         self.stopped, self.stopped_unseen, self.switched_off, self.unreadable = False, None, None, False
-        self.halted, self.unreachable_since, self.unwanted = [], None, False
+        self.halted, self.unreachable_since, self.unwanted, self.untidy = [], None, False, 0
         self.changes += 1
         self.guarded = self.calmed = False
         self.deployment, self.next_deployment = self.next_deployment or self.deployment, ""

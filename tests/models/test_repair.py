@@ -8,6 +8,7 @@ import pytest
 
 from skyflow.errors import ClusterNotUpError
 from skyflow.models.cluster import ClusterState
+from skyflow.models.cluster_facts import TIDY_LOOKS
 from skyflow.models.job import JobRecord
 from skyflow.models.node import Node, NodeStatus
 from skyflow.models.operation import Grant, NodesReport, RanksLost, Release, Reserve, StartJob
@@ -170,3 +171,30 @@ def test_a_node_that_nobody_reported_is_nobodys() -> None:
     state.adopted = True
     assert state.strays(seen(node(2))) == []
     assert fresh().strays(seen(node(2))) == []
+
+
+def test_after_a_repair_that_told_nothing_nodes_of_nobody_are_looked_for() -> None:
+    state = with_one_lost()
+    reserved(state, "s")
+    report(state, node(0), partial=True)
+    assert state.untidy == 0 and not state.may_have_strays(), "it is at work"
+    state.release(Release(workflow_id="s"), 21, "life-2")
+    assert state.untidy == TIDY_LOOKS and state.may_have_strays()
+    state.untidy = 0
+    reserved(state, "t")
+    report(state, node(0), anew(1), name="t")
+    state.release(Release(workflow_id="t"), 31, "life-2")
+    assert state.untidy == 0
+
+
+def test_after_a_purge_of_a_repair_nodes_of_nobody_are_looked_for() -> None:
+    state = with_one_lost()
+    reserved(state, "s")
+    stop = Reserve(workflow_id="p", kind="stop", force=True, purge=True)
+    assert state.reserve(stop, 20)[0].granted
+    state.release(Release(workflow_id="p", nodes_stopped=True), 21, "life-2")
+    assert state.untidy == TIDY_LOOKS
+    down = Reserve(workflow_id="d", kind="down", force=True)
+    state.reserve(down, 30)
+    state.release(Release(workflow_id="d", nodes_deleted=True), 31, "life-2")
+    assert state.untidy == 0

@@ -256,6 +256,33 @@ async def test_what_a_terminated_repair_was_making_is_deleted(world: LossyWorld,
     assert len(world.nodes) == 2
 
 
+async def test_what_appears_late_of_a_terminated_repair_is_deleted_while_a_job_runs(
+    world: LossyWorld, unique: str
+) -> None:
+    world.ends["1"] = {0: 0, 1: 0}
+    await (await start(world.client, unique, {"task": {"run": "x", "num_nodes": 2}, "cluster": unique})).result()
+    await running_job(world, unique)
+    [rank] = world.started["2"]
+    world.lose(1 - rank)
+    await cluster(world, unique).execute_update("refresh")
+    [there] = world.nodes
+    world.dies = 10**6
+    repair = await operate(world, "Start", unique)
+    await until(lambda: asyncio.sleep(0, len(world.nodes) == 2))
+    await repair.terminate("test")
+    await until(lambda: asyncio.sleep(0, set(world.nodes) == {there}))
+    late = world.tried[-1]
+    for broken in ({}, {"delete_nodes": NodeUnreachableError("The cloud does not answer.")}):
+        world.broken.update(broken)
+        world.calls.clear()
+        world.nodes[late.token(1 - rank)] = late
+        await until(lambda: asyncio.sleep(0, "delete_nodes begins" in world.calls))
+        world.broken.clear()
+        await until(lambda: asyncio.sleep(0, set(world.nodes) == {there}))
+    assert (await jobs(world, unique))[2] == "RUNNING"
+    assert "cancel_units 2" not in world.calls
+
+
 async def test_a_stopped_cluster_that_has_lost_a_node_is_started_whole(world: LossyWorld, unique: str) -> None:
     await with_one_lost(world, unique)
     await (await operate(world, "Start", unique)).result()
