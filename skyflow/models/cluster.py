@@ -117,7 +117,8 @@ class ClusterState(ClusterFacts):
         return [Guard(tuple(self.places))]
 
     def report_nodes(self, report: NodesReport, now: float) -> list[Action]:
-        """The nodes exist and run. From here on the cluster owns them, and the operation shares it.
+        """The nodes exist and run. From here on the cluster owns them, and the operation shares it. A report that was
+        heard before, or is older than one that was, says nothing.
 
         Of nodes that were started again, those that are not among them are gone, and others have taken the place of
         those that were.
@@ -125,6 +126,9 @@ class ClusterState(ClusterFacts):
         op = self._operation(report.workflow_id)
         if op is None or report.uid != self.uid:
             raise ClusterDoesNotExist(f"Cluster {self.name!r} has no reservation for this launch any more.")
+        if report.at and report.at <= op.heard:
+            return []  # from a worker that was frozen while another did the same
+        op.heard = max(op.heard, report.at)
         self.offer = report.offer
         self.stopped, self.stopped_unseen, self.switched_off, self.halted = False, None, None, []
         self.changes += 1
@@ -459,15 +463,7 @@ class ClusterState(ClusterFacts):
             if op.granted:
                 continue
             op.exclusive = self._is_exclusive(op)
-            kept = self._kept_by(op)
-            others = [o for o in self.operations if o.granted and o.job_id not in kept]
-            if op.kind in ("stop", "down"):
-                waiting = {o.job_id for o in self.operations if not o.granted}
-                free = not others and all(job.id in waiting | kept for job in self.active_jobs())
-            else:
-                behind = any(o.kind in ("stop", "start", "down") for o in self.operations[:index])
-                free = not behind and not any(o.exclusive for o in others) and not (op.exclusive and others)
-            if free:
+            if self._may_go_on(op, self.operations[:index]):
                 op.granted = True
                 self.changes += op.exclusive
                 actions.append(Grant(op.workflow_id, self.reservation(op)))

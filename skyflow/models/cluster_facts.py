@@ -432,6 +432,16 @@ class ClusterFacts(Wire):
         rule = self.clock_rule()
         return rule is not None and self.idle_since is not None and now > self.idle_since + rule.minutes * 60
 
+    def _may_go_on(self, op: Operation, ahead: list[Operation]) -> bool:
+        """Whether it is the turn of an operation that waits, behind these."""
+        kept = self._kept_by(op)
+        others = [o for o in self.operations if o.granted and o.job_id not in kept]
+        if op.kind in ("stop", "down"):
+            waiting = {o.job_id for o in self.operations if not o.granted}
+            return not others and all(job.id in waiting | kept for job in self.active_jobs())
+        behind = any(o.kind in ("stop", "start", "down") for o in ahead)
+        return not behind and not any(o.exclusive for o in others) and not (op.exclusive and others)
+
     def _is_repair(self, op: Operation) -> bool:
         """Whether it is at nodes that the cluster has, or makes some anew, and has not told yet what became of that."""
         return bool(self.nodes) and op.exclusive and op.granted and op.kind not in ("stop", "down")

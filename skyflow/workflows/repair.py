@@ -153,6 +153,7 @@ class Repair:
             offer=self.offer,
             ports=self.held.ports or [],
             partial=partial,
+            at=workflow.now().timestamp(),
         )
         call_report = NodesCall(cluster=self.cluster, report=report)
         await call(ClusterCalls.report_nodes, call_report, "START · hand the nodes to the cluster")

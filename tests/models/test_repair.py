@@ -11,7 +11,8 @@ from skyflow.models.cluster import ClusterState
 from skyflow.models.cluster_facts import TIDY_LOOKS
 from skyflow.models.job import JobRecord
 from skyflow.models.node import Node, NodeStatus
-from skyflow.models.operation import Grant, NodesReport, RanksLost, Release, Reserve, StartJob
+from skyflow.models.operation import Grant, NodesReport, RanksLost, Release, Reserve, StartJob, Submission
+from skyflow.models.schedule import Demand
 from skyflow.models.status import ClusterStatus
 from tests.models.test_cluster import OFFER, fresh, launch, node, run_job
 
@@ -35,8 +36,8 @@ def reserved(state: ClusterState, name: str, kind: Literal["start", "launch", "e
     return reservation.granted
 
 
-def report(state: ClusterState, *nodes: Node, name: str = "s", partial: bool = False) -> list[object]:
-    made = NodesReport(workflow_id=name, uid=state.uid, nodes=list(nodes), offer=OFFER, partial=partial)
+def report(state: ClusterState, *nodes: Node, name: str = "s", partial: bool = False, at: float = 0) -> list[object]:
+    made = NodesReport(workflow_id=name, uid=state.uid, nodes=list(nodes), offer=OFFER, partial=partial, at=at)
     return [*state.report_nodes(made, 20)]
 
 
@@ -112,6 +113,31 @@ def test_a_part_that_is_reported_gives_the_cluster_away_to_nobody() -> None:
     assert (state.lost, state.halted, state.status) == ([1], [], ClusterStatus.INIT)
     assert set(state.up) == {0, 2}
     assert state.operations[1].exclusive and not state.operations[2].granted
+
+
+def test_a_late_report_of_a_part_takes_no_new_node_away() -> None:
+    state = with_one_lost()
+    state.reserve(Reserve(workflow_id="b", kind="launch", job=JobRecord(id=0, num_nodes=1)), 10)
+    report(state, node(0), name="b", partial=True, at=11)
+    report(state, node(0), anew(1), name="b", at=12)
+    run_job(state, "b", 2)
+    assert state.jobs[2].ranks == [1]
+    before = state.model_copy(deep=True)
+    for partial, at in ((True, 11), (False, 12)):  # from workers that were frozen
+        assert report(state, node(0), name="b", partial=partial, at=at) == []
+    assert state == before
+
+
+def test_a_late_report_does_not_wake_a_stopped_cluster() -> None:
+    state = fresh()
+    state.reserve(Reserve(workflow_id="a", kind="launch", job=JobRecord(id=0, num_nodes=1)), 1)
+    report(state, node(0), name="a", at=2)
+    state.submit(Submission(workflow_id="a", job_id=1, spec="key", demand=Demand(cpus=99)), 3)
+    state.reserve(Reserve(workflow_id="p", kind="stop"), 4)
+    state.release(Release(workflow_id="p", nodes_stopped=True), 5, "life-2")
+    assert state.stopped and [op.workflow_id for op in state.operations] == ["a"]
+    assert report(state, node(0), name="a", at=2) == []
+    assert state.stopped and state.up == {}
 
 
 def test_a_node_that_was_gone_unseen_takes_its_job_with_it() -> None:

@@ -6,17 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from temporalio import activity
 from temporalio.client import WorkflowHandle
 
+from skyflow.activities.cluster import update
 from skyflow.errors import NodeUnreachableError, ProvisionError
-from skyflow.models.calls import WatchReport, WatchRequest
+from skyflow.models.calls import NodesCall, WatchReport, WatchRequest
 from skyflow.models.name import cluster_workflow_id
 from skyflow.models.node import GangRef, GangRequest, Node
-from tests.workflows.conftest import served
+from tests.workflows.conftest import Clusters, served
 from tests.workflows.test_faults import IllWorld
 from tests.workflows.test_launch import closed, failure, start, until
 from tests.workflows.test_life import has
@@ -281,6 +282,32 @@ async def test_what_appears_late_of_a_terminated_repair_is_deleted_while_a_job_r
         await until(lambda: asyncio.sleep(0, set(world.nodes) == {there}))
     assert (await jobs(world, unique))[2] == "RUNNING"
     assert "cancel_units 2" not in world.calls
+
+
+class Frozen(Clusters):
+    """Keeps what was said to clusters, as a worker does that is frozen while another one does its work."""
+
+    said: ClassVar[list[NodesCall]] = []
+
+    @activity.defn
+    async def report_nodes(self, call: NodesCall) -> None:
+        self.said.append(call)
+        await super().report_nodes(call)
+
+
+async def test_a_worker_that_wakes_up_late_takes_no_new_node_away(
+    temporal_address: str, tmp_path: Path, unique: str
+) -> None:
+    async with served(temporal_address, tmp_path, LossyWorld, Frozen) as world:
+        await with_one_lost(world, unique)
+        Frozen.said.clear()
+        await start(world.client, unique, {"task": {"run": "x", "num_nodes": 2}, "cluster": unique}, 2)
+        await until(lambda: asyncio.sleep(0, "2" in world.started))
+        assert [one.report.partial for one in Frozen.said] == [True, False]
+        for late in Frozen.said:
+            await update(world.client, unique, "report", late.report)
+        assert await has(world, unique, status="UP", lost=[])
+        assert (await jobs(world, unique))[2] == "RUNNING"
 
 
 async def test_a_stopped_cluster_that_has_lost_a_node_is_started_whole(world: LossyWorld, unique: str) -> None:
