@@ -130,7 +130,8 @@ class ClusterState(ClusterFacts):
             return []  # from a worker that was frozen while another did the same
         op.heard = max(op.heard, report.at)
         self.offer = report.offer
-        self.stopped, self.stopped_unseen, self.switched_off, self.halted = False, None, None, []
+        self.stopped, self.stopped_unseen, self.switched_off = False, None, None
+        self.halted = [] if report.started else self.halted
         self.changes += 1
         actions: list[Action] = []
         if self.nodes:  # they were started
@@ -447,6 +448,7 @@ class ClusterState(ClusterFacts):
         hit = {job.id: tuple(rank for rank in job.ranks if rank in news) for job in self.active_jobs()}
         self._lose(sorted(gone))
         self.lost = [rank for rank in self.lost if rank not in anew]
+        self.halted = [rank for rank in self.halted if rank not in anew]
         self.nodes = [found.get(node.rank, node) for node in self.nodes]
         return [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
 

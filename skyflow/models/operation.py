@@ -135,6 +135,8 @@ class NodesReport(Wire):
     """Ports that the launch wants open: numbers and ranges."""
     partial: bool = False
     """The others are still being made: until they are reported, the operation has the cluster for itself."""
+    started: bool = True
+    """Whether those that were stopped have been started. If not, what the cluster knows of such is newer."""
     at: float = 0
     """When it was made, in epoch seconds of its workflow: of one workflow, only a newer one than the last is heard."""
 

@@ -36,8 +36,12 @@ def reserved(state: ClusterState, name: str, kind: Literal["start", "launch", "e
     return reservation.granted
 
 
-def report(state: ClusterState, *nodes: Node, name: str = "s", partial: bool = False, at: float = 0) -> list[object]:
-    made = NodesReport(workflow_id=name, uid=state.uid, nodes=list(nodes), offer=OFFER, partial=partial, at=at)
+def report(
+    state: ClusterState, *nodes: Node, name: str = "s", partial: bool = False, started: bool = True, at: float = 0
+) -> list[object]:
+    made = NodesReport(
+        workflow_id=name, uid=state.uid, nodes=list(nodes), offer=OFFER, partial=partial, started=started, at=at
+    )
     return [*state.report_nodes(made, 20)]
 
 
@@ -163,6 +167,26 @@ def test_a_node_that_is_lost_during_the_repair_is_not_forgotten() -> None:
     state.nodes_away([2], [], 15)
     report(state, node(0), anew(1), node(2))
     assert (state.lost, state.status) == ([2], ClusterStatus.INIT)
+
+
+def test_a_node_that_is_seen_to_stop_during_the_repair_does_not_count_as_up() -> None:
+    state = with_one_lost(nodes=3)
+    reserved(state, "s")
+    report(state, node(0), node(2), partial=True)
+    state.nodes_away([], [2], 15)
+    report(state, node(0), anew(1), node(2), started=False)
+    assert (state.lost, state.halted, state.status) == ([], [2], ClusterStatus.INIT)
+    assert set(state.up) == {0, 1}
+
+
+def test_a_stopped_node_that_was_made_anew_is_up() -> None:
+    state = with_one_lost(nodes=3)
+    reserved(state, "s")
+    report(state, node(0), node(2), partial=True, started=False)
+    state.nodes_away([], [2], 15)
+    report(state, node(0), anew(1), anew(2), started=False)
+    assert (state.lost, state.halted, state.status) == ([], [], ClusterStatus.UP)
+    assert set(state.up) == {0, 1, 2}
 
 
 def test_jobs_that_wait_start_when_there_is_room_again() -> None:

@@ -370,6 +370,14 @@ async def test_a_stopped_node_beside_a_lost_one_is_started(world: LossyWorld, un
     assert (world.stopped, len(world.nodes)) == (set(), 3)
 
 
+async def test_a_node_that_has_stopped_unseen_is_started_by_a_repair(world: LossyWorld, unique: str) -> None:
+    await with_one_lost(world, unique, nodes=3)
+    world.stopped.add(*world.of_rank(2))
+    assert (await (await operate(world, "Start", unique)).result())["started"] == 3
+    assert await has(world, unique, status="UP", lost=[], halted=[])
+    assert (world.stopped, len(world.nodes)) == (set(), 3)
+
+
 async def test_a_cluster_of_which_nothing_is_left_is_not_repaired(world: LossyWorld, unique: str) -> None:
     await with_one_lost(world, unique)
     world.nodes.clear()
