@@ -133,6 +133,7 @@ class ClusterState(ClusterFacts):
         self.stopped, self.stopped_unseen, self.switched_off = False, None, None
         self.halted = [] if report.started else self.halted
         self.changes += 1
+        op.exclusive = op.exclusive and report.partial
         actions: list[Action] = []
         if self.nodes:  # they were started
             actions += self._renew(report.nodes)
@@ -144,7 +145,6 @@ class ClusterState(ClusterFacts):
         self.ports = report.ports
         self.launched_at = self.launched_at or now
         self._count_up(now)
-        op.exclusive = op.exclusive and report.partial
         job = self.jobs.get(op.job_id) if op.job_id is not None else None
         if job is not None and job.has_setup and not report.partial and not job.status.is_terminal():
             job.status = JobStatus.SETTING_UP
@@ -218,7 +218,9 @@ class ClusterState(ClusterFacts):
         if op is None:
             return []
         self.operations.remove(op)
-        self.untidy = TIDY_LOOKS if self._is_repair(op) else self.untidy
+        if self._is_repair(op):
+            self.untidy = TIDY_LOOKS
+            self._lose([])
         actions: list[Action] = []
         stop_again = False
         job = self.jobs.get(op.job_id) if op.job_id is not None else None
@@ -446,16 +448,16 @@ class ClusterState(ClusterFacts):
         gone = known.keys() - found.keys()
         news = {*gone, *anew}.difference(self.lost)
         hit = {job.id: tuple(rank for rank in job.ranks if rank in news) for job in self.active_jobs()}
-        self._lose(sorted(gone))
         self.lost = [rank for rank in self.lost if rank not in anew]
+        self._lose(sorted(gone))
         self.halted = [rank for rank in self.halted if rank not in anew]
         self.nodes = [found.get(node.rank, node) for node in self.nodes]
         return [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
 
     def _lose(self, gone: list[int]) -> None:
-        """These nodes are gone. Of a cluster that has none left, whatever else there may be of it is taken down."""
+        """These nodes are gone. Of a cluster that has none left, and gets none, whatever there may be is taken down."""
         self.lost = sorted({*self.lost, *gone})
-        if self.nodes and len(self.lost) == len(self.nodes):
+        if self.nodes and len(self.lost) == len(self.nodes) and not any(self._is_repair(op) for op in self.operations):
             self.stopped, self.idle_since = False, None
             self.rule = IdleRule(minutes=0, safety=True, wait_for="jobs")
 

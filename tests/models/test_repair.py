@@ -9,11 +9,21 @@ import pytest
 from skyflow.errors import ClusterNotUpError
 from skyflow.models.cluster import ClusterState
 from skyflow.models.cluster_facts import TIDY_LOOKS
-from skyflow.models.job import JobRecord
+from skyflow.models.job import JobEnd, JobRecord
 from skyflow.models.node import Node, NodeStatus
-from skyflow.models.operation import Grant, NodesReport, RanksLost, Release, Reserve, StartJob, Submission
+from skyflow.models.operation import (
+    ArmIdle,
+    AutostopSetting,
+    Grant,
+    NodesReport,
+    RanksLost,
+    Release,
+    Reserve,
+    StartJob,
+    Submission,
+)
 from skyflow.models.schedule import Demand
-from skyflow.models.status import ClusterStatus
+from skyflow.models.status import ClusterStatus, JobStatus
 from tests.models.test_cluster import OFFER, fresh, launch, node, run_job
 
 
@@ -187,6 +197,42 @@ def test_a_stopped_node_that_was_made_anew_is_up() -> None:
     report(state, node(0), anew(1), anew(2), started=False)
     assert (state.lost, state.halted, state.status) == ([], [], ClusterStatus.UP)
     assert set(state.up) == {0, 1, 2}
+
+
+def test_a_repair_during_which_the_others_are_lost_leaves_the_rule_of_the_user() -> None:
+    state = with_one_lost()
+    state.set_autostop(AutostopSetting(minutes=30), 9)
+    rule = state.rule
+    reserved(state, "s")
+    assert RanksLost(1, (0,)) in state.nodes_away([0], [], 15)
+    report(state, node(0), anew(1))
+    assert (state.lost, state.status, state.rule) == ([0], ClusterStatus.INIT, rule)
+    state.release(Release(workflow_id="s"), 21, "life-2")
+    assert state.rule == rule and set(state.up) == {1}
+
+
+def test_a_repair_that_replaces_the_last_node_leaves_the_rule_of_the_user() -> None:
+    """The report is the first that says so: one is gone, and the other one is new."""
+    state = with_one_lost()
+    state.set_autostop(AutostopSetting(minutes=30), 9)
+    rule = state.rule
+    reserved(state, "s")
+    report(state, anew(1))
+    assert (state.lost, state.rule) == ([0], rule)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_cluster_that_lost_all_during_a_repair_in_vain_is_taken_down(told: bool) -> None:
+    state = with_one_lost()
+    state.set_autostop(AutostopSetting(minutes=30), 9)
+    reserved(state, "s")
+    state.nodes_away([0], [], 15)
+    state.job_ended(JobEnd(job_id=1, status=JobStatus.FAILED_DRIVER), 16)
+    state.release(Release(workflow_id="a"), 17, "life-2")
+    if told:
+        report(state)
+    [clock] = [one for one in state.release(Release(workflow_id="s"), 21, "life-2") if isinstance(one, ArmIdle)]
+    assert clock.rule is not None and (clock.rule.minutes, clock.rule.down) == (0, True)
 
 
 def test_jobs_that_wait_start_when_there_is_room_again() -> None:
