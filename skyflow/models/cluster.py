@@ -18,7 +18,7 @@ from skyflow.errors import (
 from skyflow.models.admission import admit, check_can_stop
 from skyflow.models.adoption import take_in, take_up_job
 from skyflow.models.change import Seen, note, why
-from skyflow.models.cluster_facts import RETRY_CHECKS, ClusterFacts
+from skyflow.models.cluster_facts import RETRY_CHECKS, TIDY_LOOKS, ClusterFacts
 from skyflow.models.entry_point import cut
 from skyflow.models.idle import UNREAD_MINUTES, WAIT_FOR, check_wait_for
 from skyflow.models.job import STOPPED_WITH_GANG, JobEnd, JobRecord, Units, cancelled
@@ -117,7 +117,8 @@ class ClusterState(ClusterFacts):
         return [Guard(tuple(self.places))]
 
     def report_nodes(self, report: NodesReport, now: float) -> list[Action]:
-        """The nodes exist and run. From here on the cluster owns them, and the operation shares it.
+        """The nodes exist and run. From here on the cluster owns them, and the operation shares it. A report that was
+        heard before, or is older than one that was, says nothing.
 
         Of nodes that were started again, those that are not among them are gone, and others have taken the place of
         those that were.
@@ -125,9 +126,14 @@ class ClusterState(ClusterFacts):
         op = self._operation(report.workflow_id)
         if op is None or report.uid != self.uid:
             raise ClusterDoesNotExist(f"Cluster {self.name!r} has no reservation for this launch any more.")
+        if report.at and report.at <= op.heard:
+            return []  # from a worker that was frozen while another did the same
+        op.heard = max(op.heard, report.at)
         self.offer = report.offer
-        self.stopped, self.stopped_unseen, self.switched_off, self.halted = False, None, None, []
+        self.stopped, self.stopped_unseen, self.switched_off = False, None, None
+        self.halted = [] if report.started else self.halted
         self.changes += 1
+        op.exclusive = op.exclusive and report.partial
         actions: list[Action] = []
         if self.nodes:  # they were started
             actions += self._renew(report.nodes)
@@ -139,7 +145,6 @@ class ClusterState(ClusterFacts):
         self.ports = report.ports
         self.launched_at = self.launched_at or now
         self._count_up(now)
-        op.exclusive = op.exclusive and report.partial
         job = self.jobs.get(op.job_id) if op.job_id is not None else None
         if job is not None and job.has_setup and not report.partial and not job.status.is_terminal():
             job.status = JobStatus.SETTING_UP
@@ -213,6 +218,9 @@ class ClusterState(ClusterFacts):
         if op is None:
             return []
         self.operations.remove(op)
+        if self._is_repair(op):
+            self.untidy = TIDY_LOOKS
+            self._lose([])
         actions: list[Action] = []
         stop_again = False
         job = self.jobs.get(op.job_id) if op.job_id is not None else None
@@ -433,15 +441,16 @@ class ClusterState(ClusterFacts):
         gone = known.keys() - found.keys()
         news = {*gone, *anew}.difference(self.lost)
         hit = {job.id: tuple(rank for rank in job.ranks if rank in news) for job in self.active_jobs()}
-        self._lose(sorted(gone))
         self.lost = [rank for rank in self.lost if rank not in anew]
+        self._lose(sorted(gone))
+        self.halted = [rank for rank in self.halted if rank not in anew]
         self.nodes = [found.get(node.rank, node) for node in self.nodes]
         return [RanksLost(job_id, ranks) for job_id, ranks in hit.items() if ranks]
 
     def _lose(self, gone: list[int]) -> None:
-        """These nodes are gone. Of a cluster that has none left, whatever else there may be of it is taken down."""
+        """These nodes are gone. Of a cluster that has none left, and gets none, whatever there may be is taken down."""
         self.lost = sorted({*self.lost, *gone})
-        if self.nodes and len(self.lost) == len(self.nodes):
+        if self.nodes and len(self.lost) == len(self.nodes) and not any(self._is_repair(op) for op in self.operations):
             self.stopped, self.idle_since = False, None
             self.rule = IdleRule(minutes=0, safety=True, wait_for="jobs")
 
@@ -451,15 +460,7 @@ class ClusterState(ClusterFacts):
             if op.granted:
                 continue
             op.exclusive = self._is_exclusive(op)
-            kept = self._kept_by(op)
-            others = [o for o in self.operations if o.granted and o.job_id not in kept]
-            if op.kind in ("stop", "down"):
-                waiting = {o.job_id for o in self.operations if not o.granted}
-                free = not others and all(job.id in waiting | kept for job in self.active_jobs())
-            else:
-                behind = any(o.kind in ("stop", "start", "down") for o in self.operations[:index])
-                free = not behind and not any(o.exclusive for o in others) and not (op.exclusive and others)
-            if free:
+            if self._may_go_on(op, self.operations[:index]):
                 op.granted = True
                 self.changes += op.exclusive
                 actions.append(Grant(op.workflow_id, self.reservation(op)))
@@ -471,12 +472,7 @@ class ClusterState(ClusterFacts):
         pending = [job for job in self._pending() if job.id not in stuck]
         if not pending or self.offer is None or self.stopped or self.closing():
             return []
-        away = {*self.lost, *self.halted}
-        rooms = {node.rank: Room.of(self.offer) for node in self.nodes if node.rank not in away}
-        for job in self.active_jobs():
-            for rank in job.ranks:
-                if rank in rooms and rank not in job.done:
-                    rooms[rank].take(job.demand, job.devices.get(rank, []))
+        rooms = self._rooms(self.offer)
         waiting = [Waiting(job.id, job.demand, job.num_nodes) for job in pending]
         turns = schedule(waiting, Room.of(self.offer), rooms)
         for turn in turns:
@@ -555,6 +551,7 @@ class ClusterState(ClusterFacts):
         """A purge did not wait for those that held the cluster; what they report later is not heard any more."""
         kept = self._kept_by(op)
         dropped = [o for o in self.operations if op.purge and o.granted and o.job_id not in kept]
+        self.untidy = TIDY_LOOKS if any(self._is_repair(o) for o in dropped) else self.untidy
         self.operations = [o for o in self.operations if o not in dropped]
         actions: list[Action] = []
         for other in dropped:
@@ -588,7 +585,7 @@ class ClusterState(ClusterFacts):
         self.launched_at = self.idle_since = None
         self.made_by, self.leftover = "", False
         self.stopped, self.stopped_unseen, self.switched_off, self.unreadable = False, None, None, False
-        self.halted, self.unreachable_since, self.unwanted = [], None, False
+        self.halted, self.unreachable_since, self.unwanted, self.untidy = [], None, False, 0
         self.changes += 1
         self.guarded = self.calmed = False
         self.deployment, self.next_deployment = self.next_deployment or self.deployment, ""

@@ -13,12 +13,17 @@ from skyflow.models.job import LOST, UNREAD, Gang, GangState, JobRecord, JobRequ
 from skyflow.models.name import job_workflow_id
 from skyflow.models.node import GangRef, Node, NodeStatus, Offer
 from skyflow.models.operation import Hardware, IdleRule, Operation, Place, Reservation
+from skyflow.models.schedule import Room
 from skyflow.models.status import ClusterStatus, JobStatus
 from skyflow.models.usage import UpInterval
 from skyflow.models.wire import Wire
 
 RETRY_CHECKS = 5
 """So many check intervals after a stop or a down that failed, an idle rule is due again at the earliest."""
+
+TIDY_LOOKS = 30
+"""So many looks in a row have to find nobody's nodes before it is believed that there are none: a cloud may still make
+what somebody asked for who has gone since."""
 
 NAMED = 3
 """Of what a stop or a down waits for, in words."""
@@ -76,6 +81,8 @@ class ClusterFacts(Wire):
     """Ranks whose nodes are stopped, by what their cloud says, while others run: nobody here did that."""
     changes: int = 0
     """Counts what was done to the nodes, so that an answer of the cloud from before it is known to be old."""
+    untidy: int = 0
+    """So many looks for nodes that nobody has reported are still due, also while the cluster is in use."""
     unwanted: bool = False
     """Whether the nodes were started for a launch that was cancelled: they are stopped as soon as they are idle."""
     unreachable_since: float | None = None
@@ -188,18 +195,17 @@ class ClusterFacts(Wire):
         """Whether something may happen on nodes that can be reached."""
         return self.runs() and self.is_active() and bool(self.gang().nodes)
 
+    def may_have_strays(self) -> bool:
+        """Whether nodes that have this life's tags and that nobody reported are nobody's: whoever made them is gone,
+        and nobody else will use them."""
+        making = any(self._is_repair(op) for op in self.operations)
+        return bool(self.nodes) and not (self.adopted or self.closing() or making)
+
     def strays(self, found: list[NodeStatus]) -> list[str]:
-        """Nodes that have this life's tags and that nobody reported: whoever made them is gone, and nobody else will
-        use them. Those that were lost are not among them: a user may want what is on their disks."""
-        if (
-            self.adopted
-            or not self.nodes
-            or self.closing()
-            or any(op.exclusive and op.granted for op in self.operations)
-        ):
-            return []
+        """These nodes. Those that were lost are not among them: a user may want what is on their disks."""
         known = {node.id for node in self.nodes}
-        return [status.node.id for status in found if status.state != "gone" and status.node.id not in known]
+        strays = [status.node.id for status in found if status.state != "gone" and status.node.id not in known]
+        return strays if self.may_have_strays() else []
 
     def seconds_to_overdue(self, now: float) -> float:
         """How long until its idle rule is overdue, so that whoever forgot it is reminded; infinite without one."""
@@ -426,6 +432,20 @@ class ClusterFacts(Wire):
         rule = self.clock_rule()
         return rule is not None and self.idle_since is not None and now > self.idle_since + rule.minutes * 60
 
+    def _may_go_on(self, op: Operation, ahead: list[Operation]) -> bool:
+        """Whether it is the turn of an operation that waits, behind these."""
+        kept = self._kept_by(op)
+        others = [o for o in self.operations if o.granted and o.job_id not in kept]
+        if op.kind in ("stop", "down"):
+            waiting = {o.job_id for o in self.operations if not o.granted}
+            return not others and all(job.id in waiting | kept for job in self.active_jobs())
+        behind = any(o.kind in ("stop", "start", "down") for o in ahead)
+        return not behind and not any(o.exclusive for o in others) and not (op.exclusive and others)
+
+    def _is_repair(self, op: Operation) -> bool:
+        """Whether it is at nodes that the cluster has, or makes some anew, and has not told yet what became of that."""
+        return bool(self.nodes) and op.exclusive and op.granted and op.kind not in ("stop", "down")
+
     def _is_exclusive(self, op: Operation) -> bool:
         away = bool(self.halted or self.lost)
         return op.kind in ("stop", "down") or not self.runs() or (away and op.kind != "exec")
@@ -459,8 +479,18 @@ class ClusterFacts(Wire):
         running = len(self.nodes) - len({*self.lost, *self.halted}) if self.runs() else 0
         return {job.id for job in self._pending() if job.num_nodes > running}
 
+    def _rooms(self, offer: Offer) -> dict[int, Room]:
+        """Rank → what the jobs that run leave of its node, of those that run."""
+        away = {*self.lost, *self.halted}
+        rooms = {node.rank: Room.of(offer) for node in self.nodes if node.rank not in away}
+        for job in self.active_jobs():
+            for rank in job.ranks:
+                if rank in rooms and rank not in job.done:
+                    rooms[rank].take(job.demand, job.devices.get(rank, []))
+        return rooms
+
     def reservation(self, op: Operation) -> Reservation:
-        """What an operation is told of its reservation."""
+        """What an operation is told of its reservation. What is to be done to nodes, only if it has them for itself."""
         waiting = ""
         if not op.granted:
             ahead = [o for o in self.operations if o is not op and o.granted]
@@ -472,8 +502,8 @@ class ClusterFacts(Wire):
             nodes=self.nodes if op.granted else [],
             offer=self.offer if op.granted else None,
             waiting_for=waiting,
-            stopped=self.stopped or bool(self.halted),
-            lost=self.lost,
+            stopped=op.exclusive and (self.stopped or bool(self.halted)),
+            lost=self.lost if op.exclusive else [],
             up=self.runs(),
             places=self.places,
             ports=self.ports,

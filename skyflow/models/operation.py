@@ -50,6 +50,8 @@ class Operation(Wire):
     """Of a stop or a down: seconds that what it cancels has from SIGTERM to SIGKILL; None: the usual."""
     purge: bool = False
     """Of a stop or a down: what holds the cluster when this one has waited long enough is dropped."""
+    heard: float = 0
+    """When its last report of nodes was made, in epoch seconds of its workflow."""
 
 
 class Place(Wire):
@@ -133,6 +135,10 @@ class NodesReport(Wire):
     """Ports that the launch wants open: numbers and ranges."""
     partial: bool = False
     """The others are still being made: until they are reported, the operation has the cluster for itself."""
+    started: bool = True
+    """Whether those that were stopped have been started. If not, what the cluster knows of such is newer."""
+    at: float = 0
+    """When it was made, in epoch seconds of its workflow: of one workflow, only a newer one than the last is heard."""
 
 
 class Release(Wire):

@@ -360,11 +360,11 @@ class ClusterWorkflow:
     async def _check(self) -> None:
         """Looks after those that have not been heard from: a workflow that was terminated cannot report.
 
-        While nobody watches the nodes, the cloud is asked.
+        While nobody watches the nodes, or some may be nobody's, the cloud is asked.
         """
         try:
             await self._look_after_all()
-            if not self.state.is_watched():
+            if self.state.untidy or not self.state.is_watched():
                 await look_at_nodes(self.state, self._do, self._now)
         except (SkyflowError, ActivityError) as error:
             workflow.logger.warning("the check failed, and is tried again: %s", error)
@@ -446,10 +446,9 @@ class ClusterWorkflow:
                     seconds=DELETE_SECONDS,
                 )
         if life == state.uid:
-            repairing = op.kind in ("launch", "start") and op.exclusive and op.granted and bool(state.nodes)
             release = Release(workflow_id=op.workflow_id, nodes_deleted=making)
             self._do(state.release(release, self._now(), self._next_uid()))
-            if repairing:  # what it was making is nobody's now
+            if state.untidy:  # what it was making is nobody's now
                 await look_at_nodes(self.state, self._do, self._now)
 
     def _next_uid(self) -> str:

@@ -153,7 +153,14 @@ class Provision:
 
     async def _report(self, nodes: list[Node], offer: Offer) -> None:
         ports = list(self.task.resources[offer.choice].ports or ())
-        report = NodesReport(workflow_id=self.launch_id, uid=self.held.uid, nodes=nodes, offer=offer, ports=ports)
+        report = NodesReport(
+            workflow_id=self.launch_id,
+            uid=self.held.uid,
+            nodes=nodes,
+            offer=offer,
+            ports=ports,
+            at=workflow.now().timestamp(),
+        )
         await call(
             ClusterCalls.report_nodes,
             NodesCall(cluster=self.cluster, report=report),

@@ -36,6 +36,8 @@ class Repair:
         self.offer = held.offer
         self.starts = held.stopped or force
         self.tries = 0
+        self.started = False
+        """Whether nodes were started since the last report."""
 
     async def run(self, retry_until_up: bool) -> list[Node]:
         """Returns all nodes of the cluster.
@@ -51,12 +53,13 @@ class Repair:
                 raise_if_cancelled()
                 if not retry_until_up:
                     raise ResourcesUnavailableError(self._explain(error)) from error
+            await self._stop_again()
             await workflow.sleep(timedelta(seconds=pause), summary="until the start is tried again")
         raise AssertionError("unreachable")
 
     async def _run(self) -> list[Node]:
-        found = await self._find()
         wanted = {node.id for node in self.held.nodes if node.rank not in self.held.lost}
+        found = await self._find(wanted)
         there = [node for node in found if node.id in wanted]
         if not there:
             await self._report([])
@@ -79,14 +82,23 @@ class Repair:
         await self._delete_old([*strays, *(node.id for node in self.held.nodes if node.rank in missing)])
         return await self._make(missing, there)
 
-    async def _find(self) -> list[Node]:
-        """The nodes that exist. Of a cluster of which some are stopped, these are started."""
-        if self.starts:
-            what = f"START · the nodes in {self.offer.place}"
-            return await call(CloudCalls.start_nodes, self._gang(), what, kind="cloud", host=self.offer.host)
-        what = f"START · which nodes are there in {self.offer.place}?"
-        statuses = await call(CloudCalls.describe_nodes, self._gang(), what, kind="cloud", host=self.offer.host)
-        return [status.node for status in statuses if status.state != "gone"]
+    async def _find(self, wanted: set[str]) -> list[Node]:
+        """The nodes that exist. If some of those that are wanted are stopped, they are started."""
+        if not self.starts:
+            what = f"START · which nodes are there in {self.offer.place}?"
+            statuses = await call(CloudCalls.describe_nodes, self._gang(), what, kind="cloud", host=self.offer.host)
+            if not any(status.state == "stopped" and status.node.id in wanted for status in statuses):
+                return [status.node for status in statuses if status.state != "gone"]
+        what = f"START · the nodes in {self.offer.place}"
+        found = await call(CloudCalls.start_nodes, self._gang(), what, kind="cloud", host=self.offer.host)
+        self.started = True
+        return found
+
+    async def _stop_again(self) -> None:
+        """Before a wait, which may be long: nodes that were started of a cluster that counts as stopped."""
+        if self.held.stopped and not self.held.up:
+            what = f"START · stop what runs in {self.offer.place} meanwhile"
+            await call(CloudCalls.stop_nodes, self._gang(), what, kind="cloud", host=self.offer.host)
 
     async def _delete_old(self, ids: list[str]) -> None:
         """Before a rank has another node: whatever there still is of the one it had, and that nobody else uses."""
@@ -146,9 +158,12 @@ class Repair:
             offer=self.offer,
             ports=self.held.ports or [],
             partial=partial,
+            started=self.started,
+            at=workflow.now().timestamp(),
         )
         call_report = NodesCall(cluster=self.cluster, report=report)
         await call(ClusterCalls.report_nodes, call_report, "START · hand the nodes to the cluster")
+        self.started = False
 
     async def _delete_made(self) -> None:
         gang = self._gang().model_copy(update={"launch_id": self._maker()})

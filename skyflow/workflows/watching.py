@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from skyflow.errors import SkyflowError
     from skyflow.models.calls import CloudCalls, WatchCalls, WatchReport, WatchRequest
     from skyflow.models.cluster import ClusterState
+    from skyflow.models.cluster_facts import TIDY_LOOKS
     from skyflow.models.job import RankEnd, run_unit
     from skyflow.models.name import job_workflow_id
     from skyflow.models.node import NodeStatus
@@ -120,7 +121,10 @@ async def look_at_nodes(state: ClusterState, do: Do, now: Now) -> None:
     state.unreachable_since = None
     if changes == state.changes:  # otherwise it may be from before what was done meanwhile
         do(state.observe(found, now()))
-        await _clear_away(state, state.strays(found))
+        strays = state.strays(found)
+        if state.may_have_strays():
+            state.untidy = TIDY_LOOKS if strays else max(0, state.untidy - 1)
+        await _clear_away(state, strays)
 
 
 async def _clear_away(state: ClusterState, strays: list[str]) -> None:

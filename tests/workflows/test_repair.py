@@ -6,17 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from temporalio import activity
 from temporalio.client import WorkflowHandle
 
+from skyflow.activities.cluster import update
 from skyflow.errors import NodeUnreachableError, ProvisionError
-from skyflow.models.calls import WatchReport, WatchRequest
+from skyflow.models.calls import NodesCall, WatchReport, WatchRequest
 from skyflow.models.name import cluster_workflow_id
 from skyflow.models.node import GangRef, GangRequest, Node
-from tests.workflows.conftest import served
+from tests.workflows.conftest import Clusters, served
 from tests.workflows.test_faults import IllWorld
 from tests.workflows.test_launch import closed, failure, start, until
 from tests.workflows.test_life import has
@@ -256,6 +257,59 @@ async def test_what_a_terminated_repair_was_making_is_deleted(world: LossyWorld,
     assert len(world.nodes) == 2
 
 
+async def test_what_appears_late_of_a_terminated_repair_is_deleted_while_a_job_runs(
+    world: LossyWorld, unique: str
+) -> None:
+    world.ends["1"] = {0: 0, 1: 0}
+    await (await start(world.client, unique, {"task": {"run": "x", "num_nodes": 2}, "cluster": unique})).result()
+    await running_job(world, unique)
+    [rank] = world.started["2"]
+    world.lose(1 - rank)
+    await cluster(world, unique).execute_update("refresh")
+    [there] = world.nodes
+    world.dies = 10**6
+    repair = await operate(world, "Start", unique)
+    await until(lambda: asyncio.sleep(0, len(world.nodes) == 2))
+    await repair.terminate("test")
+    await until(lambda: asyncio.sleep(0, set(world.nodes) == {there}))
+    late = world.tried[-1]
+    for broken in ({}, {"delete_nodes": NodeUnreachableError("The cloud does not answer.")}):
+        world.broken.update(broken)
+        world.calls.clear()
+        world.nodes[late.token(1 - rank)] = late
+        await until(lambda: asyncio.sleep(0, "delete_nodes begins" in world.calls))
+        world.broken.clear()
+        await until(lambda: asyncio.sleep(0, set(world.nodes) == {there}))
+    assert (await jobs(world, unique))[2] == "RUNNING"
+    assert "cancel_units 2" not in world.calls
+
+
+class Frozen(Clusters):
+    """Keeps what was said to clusters, as a worker does that is frozen while another one does its work."""
+
+    said: ClassVar[list[NodesCall]] = []
+
+    @activity.defn
+    async def report_nodes(self, call: NodesCall) -> None:
+        self.said.append(call)
+        await super().report_nodes(call)
+
+
+async def test_a_worker_that_wakes_up_late_takes_no_new_node_away(
+    temporal_address: str, tmp_path: Path, unique: str
+) -> None:
+    async with served(temporal_address, tmp_path, LossyWorld, Frozen) as world:
+        await with_one_lost(world, unique)
+        Frozen.said.clear()
+        await start(world.client, unique, {"task": {"run": "x", "num_nodes": 2}, "cluster": unique}, 2)
+        await until(lambda: asyncio.sleep(0, "2" in world.started))
+        assert [one.report.partial for one in Frozen.said] == [True, False]
+        for late in Frozen.said:
+            await update(world.client, unique, "report", late.report)
+        assert await has(world, unique, status="UP", lost=[])
+        assert (await jobs(world, unique))[2] == "RUNNING"
+
+
 async def test_a_stopped_cluster_that_has_lost_a_node_is_started_whole(world: LossyWorld, unique: str) -> None:
     await with_one_lost(world, unique)
     await (await operate(world, "Start", unique)).result()
@@ -271,6 +325,38 @@ async def test_a_stopped_cluster_that_has_lost_a_node_is_started_whole(world: Lo
     assert (world.stopped, len(world.nodes)) == (set(), 2)
 
 
+@pytest.mark.parametrize("kind", ["start", "launch"])
+async def test_while_a_stopped_cluster_waits_for_a_node_the_others_are_stopped(
+    world: LossyWorld, unique: str, kind: str
+) -> None:
+    await with_one_lost(world, unique)
+    await (await operate(world, "Start", unique)).result()
+    await (await operate(world, "Stop", unique)).result()
+    world.lose(1)
+    world.calls.clear()
+    world.no_create = [STOCKOUT] * 2
+    request = {"task": {"run": "x", "num_nodes": 2}, "cluster": unique, "retry_until_up": True}
+    if kind == "start":
+        await operate(world, "Start", unique, 2, retry_until_up=True)
+    else:
+        await start(world.client, unique, request, 2)
+    await until(lambda: asyncio.sleep(0, world.calls.count("stop_nodes") == 2))
+    await until(lambda: asyncio.sleep(0, world.stopped == set(world.nodes)))
+    assert len(world.nodes) == 1
+    await until(lambda: has(world, unique, status="UP", lost=[]))
+    assert (world.stopped, len(world.nodes), world.calls.count("stop_nodes")) == (set(), 2, 2)
+
+
+async def test_a_wait_does_not_stop_what_runs(world: LossyWorld, unique: str) -> None:
+    await with_one_lost(world, unique, nodes=3)
+    world.stopped.add(*world.of_rank(2))
+    await cluster(world, unique).execute_update("refresh")
+    world.no_create = [STOCKOUT] * 2
+    await (await operate(world, "Start", unique, retry_until_up=True)).result()
+    assert await has(world, unique, status="UP", lost=[], halted=[])
+    assert "stop_nodes" not in world.calls
+
+
 async def test_a_stopped_node_beside_a_lost_one_is_started(world: LossyWorld, unique: str) -> None:
     await with_one_lost(world, unique, nodes=3)
     world.stopped.add(*world.of_rank(2))
@@ -280,6 +366,14 @@ async def test_a_stopped_node_beside_a_lost_one_is_started(world: LossyWorld, un
     assert (await failure(await operate(world, "Start", unique))).type == "ResourcesUnavailableError"
     assert await has(world, unique, status="INIT", lost=[1], halted=[])
     await (await operate(world, "Start", unique, 2)).result()
+    assert await has(world, unique, status="UP", lost=[], halted=[])
+    assert (world.stopped, len(world.nodes)) == (set(), 3)
+
+
+async def test_a_node_that_has_stopped_unseen_is_started_by_a_repair(world: LossyWorld, unique: str) -> None:
+    await with_one_lost(world, unique, nodes=3)
+    world.stopped.add(*world.of_rank(2))
+    assert (await (await operate(world, "Start", unique)).result())["started"] == 3
     assert await has(world, unique, status="UP", lost=[], halted=[])
     assert (world.stopped, len(world.nodes)) == (set(), 3)
 
